@@ -1,0 +1,21 @@
+# What every room shares: warnings, include roots, sanitizers.
+
+add_library(hak_flags INTERFACE)
+target_compile_definitions(hak_flags INTERFACE _GNU_SOURCE HAKMEM_VERSION="${PROJECT_VERSION}")
+target_include_directories(hak_flags INTERFACE
+  ${PROJECT_SOURCE_DIR}/src
+  ${PROJECT_SOURCE_DIR}/src/core/include)
+target_compile_options(hak_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wvla -Wundef -Wformat=2
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition>
+  $<$<BOOL:${HAKMEM_WERROR}>:-Werror>)
+if(HAKMEM_SANITIZE)
+  target_compile_options(hak_flags INTERFACE -fsanitize=${HAKMEM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(hak_flags INTERFACE -fsanitize=${HAKMEM_SANITIZE})
+endif()
+
+# hak_room(NAME SOURCES…): one object library per room.
+function(hak_room name)
+  add_library(${name} OBJECT ${ARGN})
+  target_link_libraries(${name} PUBLIC hak_flags)
+endfunction()

@@ -1,0 +1,61 @@
+/* measure.h: one workload on one target, measured in a fresh process. The caller interleaves and repeats.
+ * Blocking; several measurements may run at once from several threads, at the price of their noise. */
+#ifndef HAK_REPLAY_MEASURE_H
+#define HAK_REPLAY_MEASURE_H
+
+#include "replay/workload.h"
+
+#define HAK_TARGET_MAX_ENV       16
+#define HAK_MEASURE_MAX_COUNTERS 128
+
+/* An allocator under replay: what is preloaded into the worker, with which environment. */
+typedef struct hak_target {
+    char name[64];                     /* "glibc", "hakmem:fast", … as shown */
+    char library[4096];                /* LD_PRELOAD; "" for the C library and for null */
+    bool null;                         /* bump pointer, prices the replayer */
+    char env[HAK_TARGET_MAX_ENV][256]; /* "NAME=value"; "" ends */
+} hak_target;
+
+/* "null", "glibc", "mimalloc", "jemalloc", "tcmalloc", "hakmem:MODE", "hakmem:fast+POLICYFILE",
+ * "/path/to.so". 0, or -1 with *error filled (unknown name, library not installed). */
+int hak_target_parse(const char *text, hak_target *target, hak_trace_error *error);
+
+/* Every installed target, in the order they are shown (null, glibc, peers, hakmem modes). Returns the count.
+ */
+size_t hak_targets_installed(hak_target *targets, size_t max);
+
+typedef enum hak_touch { HAK_TOUCH_PAGES, HAK_TOUCH_NONE, HAK_TOUCH_WHOLE } hak_touch;
+
+typedef struct hak_measure_options {
+    hak_touch touch;
+    uint32_t repeats;   /* passes over the workload inside the process; the first is cold. 0 means 1 */
+    uint32_t timeout_s; /* 0: none */
+    int cpu;            /* pin to it; -1: no */
+} hak_measure_options;
+
+typedef struct hak_counter {
+    char name[32];
+    uint64_t value;
+} hak_counter;
+
+typedef struct hak_measure {
+    double ns_per_op;      /* raw, all passes */
+    double ns_per_op_cold; /* first pass */
+    double ns_per_op_warm; /* the others; equal to cold when there are none */
+    uint64_t wall_ns;      /* of the timed part */
+    uint64_t cpu_ns;
+    uint64_t peak_rss_bytes; /* high-water mark over the run, minus what was resident before it */
+    uint64_t end_rss_bytes;
+    uint64_t minor_faults;
+    uint64_t major_faults;
+    uint64_t context_switches;
+    uint64_t operations;
+    uint32_t counter_count; /* hakmem's own counters, when the target has them */
+    hak_counter counters[HAK_MEASURE_MAX_COUNTERS];
+} hak_measure;
+
+/* 0, or -1 with *error filled (the target crashed: signal and operation; timed out; ran out of memory). */
+int hak_measure_run(const hak_workload *workload, const hak_target *target,
+                    const hak_measure_options *options, hak_measure *result, hak_trace_error *error);
+
+#endif

@@ -1,0 +1,28 @@
+/* workload.h: a trace compiled for replay, off the clock. A workload lives in one mapped region (a memfd that
+ * worker processes map too) and holds no pointers. Building: one thread. Reading: any number. */
+#ifndef HAK_REPLAY_WORKLOAD_H
+#define HAK_REPLAY_WORKLOAD_H
+
+#include "trace/reader.h"
+
+typedef struct hak_workload hak_workload;
+
+typedef enum hak_order { HAK_ORDER_WINDOW, HAK_ORDER_EDGES, HAK_ORDER_STRICT } hak_order;
+
+typedef struct hak_workload_info {
+    uint64_t operations; /* calls that a replay makes */
+    uint64_t allocations;
+    uint64_t live_max_bytes; /* greatest sum of requested sizes, in recorded order */
+    uint64_t live_max_blocks;
+    uint64_t cross_thread_frees;
+    uint32_t threads;
+    uint32_t threads_max; /* alive at once */
+} hak_workload_info;
+
+/* Reads the whole trace; NULL with *error filled. Free with hak_workload_free. */
+hak_workload *hak_workload_build(hak_reader *reader, hak_order order, hak_trace_error *error);
+void hak_workload_free(hak_workload *workload);
+void hak_workload_info_get(const hak_workload *workload, hak_workload_info *info);
+int hak_workload_fd(const hak_workload *workload); /* for a worker to map */
+
+#endif

@@ -1,0 +1,1 @@
+# bats files of the commands
