@@ -13,6 +13,18 @@ if(HAKMEM_SANITIZE)
   target_compile_options(hak_flags INTERFACE -fsanitize=${HAKMEM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(hak_flags INTERFACE -fsanitize=${HAKMEM_SANITIZE})
 endif()
+if(HAKMEM_FUZZ)
+  target_compile_options(hak_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# A library that is preloaded into a stranger's program cannot carry the run-time of a sanitizer that wants to be
+# the allocator itself. Such builds hold the tools, the unit tests and the fuzzers only: ask HAK_PRELOADS before
+# adding a preload library or a test that needs one.
+if(HAKMEM_SANITIZE)
+  set(HAK_PRELOADS OFF)
+else()
+  set(HAK_PRELOADS ON)
+endif()
 
 # hak_room(NAME SOURCES…): one object library per room.
 function(hak_room name)
