@@ -1,18 +1,25 @@
-/* policy.h: the policy in the running program: mapped read-only, checked, relocated to where its modules are
- * loaded.
+/* policy.h: the policy in the running program: read once, checked, relocated to where its modules are loaded.
  *
  * hak_policy_open runs once, before the second thread exists. Lookups are read-only and lock-free; relocation
- * after dlopen/dlclose publishes a new table (the old one is kept until exit). No malloc. */
+ * after dlopen/dlclose publishes a new table (the old ones are kept until exit, HAK_POLICY_TABLES_MAX_BYTES
+ * of them). No malloc, and no lock of the loader's after hak_policy_open: a lookup that meets an address
+ * outside every module it knows asks _dl_find_object(3), which is lock-free, and one lookup in 1024 checks
+ * that the module it hit is still the same build. */
 #ifndef HAK_CORE_POLICY_H
 #define HAK_CORE_POLICY_H
 
 #include "core/callsite/frame.h"
 #include "core/policy_format.h"
 
-#define HAK_SITE_NONE UINT32_MAX
+#define HAK_SITE_NONE               UINT32_MAX
+#define HAK_POLICY_TABLES_MAX_BYTES (64 * HAK_MIB)
+#define HAK_POLICY_CANARY_PERCENT   10 /* processes that run a policy in state CANARY */
 
-/* Maps and checks the file. NULL when it is in force, else one line that says why it is not (the program then
- * runs on defaults). Regular files only; never in secure execution. */
+/* Reads and checks the file. NULL when it is in force, else one line that says why it is not (the program
+ * then runs on defaults); an empty line says: this process is in the control group of a canary, print
+ * nothing. Regular files only, no symbolic link; never in secure execution. Only FROZEN and CANARY policies
+ * act. Says once on stderr when more than 40% of the policy's weight is of modules that are loaded in another
+ * build: then only its global settings apply. */
 const char *hak_policy_open(const char *path);
 
 bool hak_policy_loaded(void);
@@ -25,7 +32,8 @@ bool hak_policy_gate_holds(size_t low_bytes,
 uint32_t hak_policy_lookup(hak_frame frame, hak_stack stack);
 const hak_policy_node *hak_policy_node_at(uint32_t site); /* site < node count */
 
-/* Look again where the modules are. Called when a module was loaded or unloaded. */
+/* Look again where the modules are; takes the loader's lock, so only from places that hold none. Lookups find
+ * modules that were loaded or replaced since then by themselves. */
 void hak_policy_relocate(void);
 
 /* Share of the policy's weight whose modules are loaded and have the right build, parts per million. */

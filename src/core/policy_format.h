@@ -12,15 +12,17 @@
 #include "core/callsite/frame.h"
 #include "core/knobs.h"
 
-#define HAK_POLICY_MAGIC       "HAKPOL1\n" /* 8 bytes, no NUL */
-#define HAK_POLICY_VERSION     1
-#define HAK_POLICY_MAX_BYTES   (16 * HAK_MIB)
-#define HAK_POLICY_MAX_NODES   65536
-#define HAK_POLICY_MAX_MODULES 256
-#define HAK_POLICY_MAX_DEPTH   16
-#define HAK_POLICY_MAX_CLASSES 128 /* fitted size classes, at most */
-#define HAK_POLICY_MAX_SLACK   25  /* percent */
-#define HAK_POLICY_ROOT        UINT32_MAX
+#define HAK_POLICY_MAGIC           "HAKPOL1\n" /* 8 bytes, no NUL */
+#define HAK_POLICY_VERSION         1
+#define HAK_POLICY_MAX_BYTES       (16 * HAK_MIB)
+#define HAK_POLICY_MAX_NODES       65536
+#define HAK_POLICY_MAX_MODULES     256
+#define HAK_POLICY_MAX_DEPTH       16
+#define HAK_POLICY_MAX_CLASSES     128 /* fitted size classes, at most */
+#define HAK_POLICY_MAX_CLASS_BYTES 32768
+#define HAK_POLICY_MAX_GATE        1024 /* size ranges */
+#define HAK_POLICY_MAX_SLACK       25   /* percent */
+#define HAK_POLICY_ROOT            UINT32_MAX
 
 typedef enum hak_policy_state {
     HAK_STATE_LEARN,
@@ -29,7 +31,8 @@ typedef enum hak_policy_state {
     HAK_STATE_RETIRED
 } hak_policy_state;
 
-/* A part of the file: count entries from offset. count 0: absent. */
+/* A part of the file: count entries from offset. count 0: absent, offset 0. Parts lie in the header's order.
+ */
 typedef struct hak_policy_part {
     uint32_t offset;
     uint32_t count;
@@ -43,22 +46,23 @@ typedef struct hak_policy_header {
     uint32_t state;      /* hak_policy_state */
     uint64_t created_unix_s;
     hak_policy_part program; /* bytes: name of the program, for people */
-    hak_policy_part knobs;   /* hak_policy_knob, ascending id */
+    hak_policy_part knobs;   /* hak_policy_setting, ascending id */
     hak_policy_part classes; /* uint32_t: block sizes, ascending, multiples of 16, last one <= 32768 */
     hak_policy_part gate; /* uint32_t pairs {low, high}: request sizes in [low, high] consult the site trie;
                              ascending, disjoint */
     hak_policy_part modules; /* hak_policy_module */
-    hak_policy_part nodes;   /* hak_policy_node; a node's parent precedes it */
+    hak_policy_part nodes;   /* hak_policy_node; strictly ascending by (parent, module, offset), the root's
+                                children first: a parent precedes its children, no context occurs twice */
     hak_policy_part strings; /* bytes: module paths, NUL-terminated */
     hak_policy_part
         evidence; /* bytes: UTF-8 lines "key value", for people and for merging; the allocator skips it */
 } hak_policy_header;
 
-typedef struct hak_policy_knob {
+typedef struct hak_policy_setting {
     uint32_t knob; /* hak_knob */
     uint32_t reserved;
     int64_t value; /* within the knob's limits */
-} hak_policy_knob;
+} hak_policy_setting;
 
 typedef struct hak_policy_module {
     uint8_t build_id[20];
@@ -103,7 +107,7 @@ typedef struct hak_policy_node {
     uint64_t size_bytes; /* mean request */
 } hak_policy_node;
 
-/* NULL when the bytes are a valid policy, else one line that says what is wrong and at which offset. `bytes`
+/* NULL when the bytes are a valid policy, else one line that says what is wrong (static storage). `bytes`
  * is 8-byte aligned. Pure: no allocation, no locks. */
 const char *hak_policy_check(const void *bytes, size_t len_bytes);
 
