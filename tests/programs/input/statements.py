@@ -1,0 +1,63 @@
+"""SQL of a small shop for sqlite3: statements.py SEED COUNT [SHAPE]
+
+The same seed gives the same statements. SHAPE shifts the mix: orders (mostly inserts and look-ups), reports (joins,
+groups, sorts and text) or mixed.
+"""
+import random
+import sys
+
+SHAPES = {
+    #          insert update delete lookup join group text json
+    "mixed":   (40, 12, 4, 18, 8, 6, 7, 5),
+    "orders":  (55, 15, 6, 18, 2, 1, 2, 1),
+    "reports": (22, 6, 2, 14, 20, 16, 12, 8),
+}
+WORDS = ("amber birch cedar delta ember fjord grove harbor island juniper kernel lantern meadow north opal prairie "
+         "quartz river summit timber umber valley willow yarrow zephyr").split()
+
+
+def text(rng, low, high):
+    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(low, high)))
+
+
+def statement(rng, kind, n):
+    k = rng.randint(1, max(2, n))
+    if kind == 0:
+        return (f"insert into orders(customer, item, amount, note, doc) values({rng.randint(1, 400)}, '{text(rng, 1, 3)}', "
+                f"{rng.randint(1, 99999) / 100}, '{text(rng, 0, 30)}', json_object('a', {n}, 'w', '{rng.choice(WORDS)}'));")
+    if kind == 1:
+        return f"update orders set amount = amount * 1.01, note = note || ' {rng.choice(WORDS)}' where id = {k};"
+    if kind == 2:
+        return f"delete from orders where id = {k} and amount < 300;"
+    if kind == 3:
+        return f"select id, item, round(amount, 2), length(note) from orders where customer = {rng.randint(1, 400)} limit 5;"
+    if kind == 4:
+        return ("select c.name, count(*), round(sum(o.amount), 2) from orders o join customers c on c.id = o.customer "
+                f"where c.id between {k % 300} and {k % 300 + 40} group by c.id order by 3 desc, 1 limit 5;")
+    if kind == 5:
+        return f"select item, count(*) n, group_concat(id % 7) from orders group by item having n > {rng.randint(1, 4)} order by n desc, item limit 3;"
+    if kind == 6:
+        return f"select id, upper(substr(note, 1, 40)), replace(note, '{rng.choice(WORDS)}', '#') from orders where note like '%{rng.choice(WORDS)}%' order by id limit 4;"
+    return f"select json_extract(doc, '$.w'), json_group_array(id) from (select * from orders where id % 17 = {k % 17} limit 20) group by 1 order by 1;"
+
+
+def main():
+    seed, count = int(sys.argv[1]), int(sys.argv[2])
+    weights = SHAPES[sys.argv[3] if len(sys.argv) > 3 else "mixed"]
+    rng = random.Random(seed)
+    out = sys.stdout
+    out.write("pragma journal_mode=memory; pragma synchronous=off;\n"
+              "create table customers(id integer primary key, name text);\n"
+              "create table orders(id integer primary key, customer int, item text, amount real, note text, doc text);\n"
+              "create index by_customer on orders(customer);\nbegin;\n")
+    for i in range(1, 401):
+        out.write(f"insert into customers values({i}, '{text(rng, 2, 3)}');\n")
+    for n in range(1, count + 1):
+        kind = rng.choices(range(8), weights)[0]
+        out.write(statement(rng, kind, n) + "\n")
+        if n % 500 == 0:
+            out.write("commit; begin;\n")
+    out.write("commit;\nselect count(*), round(sum(amount), 2) from orders;\n")
+
+
+main()

@@ -1,0 +1,16 @@
+# Real programs under our libraries: what they print, write and return must not change. One test per mode, so that they
+# run side by side.
+set(same ${CMAKE_CURRENT_SOURCE_DIR}/programs/same)
+if(TARGET hakmem)
+  foreach(mode minimal fast balanced learning research)
+    add_test(NAME programs.${mode}
+      COMMAND ${same} --preload $<TARGET_FILE:hakmem> --env HAKMEM_MODE=${mode})
+    set_tests_properties(programs.${mode} PROPERTIES TIMEOUT 600)
+  endforeach()
+endif()
+if(TARGET hakmem-trace)
+  add_test(NAME programs.trace
+    COMMAND ${same} --wrap "$<TARGET_FILE:hakmem-trace> -q -o trace.%e.%p.gz --"
+      --after "ls trace.*.gz >/dev/null && gzip -t trace.*.gz && ! ls *.part >/dev/null 2>&1")
+  set_tests_properties(programs.trace PROPERTIES TIMEOUT 600)
+endif()
