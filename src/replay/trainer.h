@@ -1,0 +1,122 @@
+/* trainer.h: traces in, a policy out, and the evidence for it.
+ *
+ * In this order: closed form (size classes, sites), search over the settings of knobs.h, pruning by family,
+ * validation on held-out traces. Every claim rests on paired runs in fresh processes (measure.h). Blocking,
+ * one training per process at a time; temporary files in $TMPDIR, removed at the end. Never prints. */
+#ifndef HAK_REPLAY_TRAINER_H
+#define HAK_REPLAY_TRAINER_H
+
+#include <signal.h>
+
+#include "replay/measure.h"
+#include "replay/policy_text.h"
+
+#define HAK_TRAIN_MAX_TRACES 64
+
+typedef enum hak_objective { HAK_OBJECTIVE_BALANCED, HAK_OBJECTIVE_TIME, HAK_OBJECTIVE_RSS } hak_objective;
+
+typedef enum hak_train_phase {
+    HAK_TRAIN_READING,    /* traces */
+    HAK_TRAIN_NOISE,      /* A/A runs */
+    HAK_TRAIN_SEARCHING,  /* generations */
+    HAK_TRAIN_PRUNING,    /* family by family */
+    HAK_TRAIN_VALIDATING, /* on held-out traces */
+} hak_train_phase;
+
+/* How a candidate compares: ratios minus one, so -0.05 is 5% better. */
+typedef struct hak_train_progress {
+    hak_train_phase phase;
+    uint32_t generation; /* 1-based while searching */
+    double done;         /* share of the time limit, 0…1 */
+    double eta_s;
+    double best_time; /* of the best so far against the default, on the training traces */
+    double best_rss;
+    double elo; /* rating of the best and its deviation; 1500 is the default policy */
+    double elo_deviation;
+    uint64_t runs; /* processes measured so far */
+} hak_train_progress;
+
+typedef struct hak_train_options {
+    const char *const *traces; /* at least one */
+    size_t trace_count;
+    const char *const *holdouts; /* none: validated on the training traces, and the report says so */
+    size_t holdout_count;
+    unsigned reader_flags; /* HAK_READER_* */
+    hak_objective objective;
+    double time_limit_s; /* 0: 60 */
+    uint64_t seed;
+    hak_order order;
+    hak_measure_options measure;
+    const char *export_path; /* NULL: nothing is written. Replaced when it exists */
+    bool export_text;        /* canonical text instead of the compiled form */
+    const char *match_log;   /* NULL, or a file: every run that a decision rested on, one line each */
+    const volatile sig_atomic_t *stop; /* NULL, or set it to end early with the best so far */
+    void (*progress)(const hak_train_progress *progress, void *arg); /* may be NULL */
+    void *progress_arg;
+} hak_train_options;
+
+/* What a policy may decide, each switched on and off as a whole. */
+typedef enum hak_train_family {
+    HAK_TRAIN_CLASSES,   /* fitted size classes */
+    HAK_TRAIN_LIFETIME,  /* segregation by lifetime, remote-freed contexts */
+    HAK_TRAIN_RETENTION, /* retention of large blocks by site */
+    HAK_TRAIN_SITE_THP,  /* huge pages by site */
+    HAK_TRAIN_SLACK,     /* room for growing reallocs by site */
+    HAK_TRAIN_KNOBS,     /* first of the knob families; HAK_TRAIN_KNOBS + hak_knob_family */
+    HAK_TRAIN_FAMILIES = HAK_TRAIN_KNOBS + HAK_FAMILY_COUNT
+} hak_train_family;
+
+const char *hak_train_family_text(hak_train_family family);
+
+typedef enum hak_train_verdict {
+    HAK_TRAIN_KEPT,
+    HAK_TRAIN_NOTHING_LEARNED, /* the traces give it nothing to decide */
+    HAK_TRAIN_UNSTABLE,        /* contexts do not foretell it (an interpreter, say): switched off */
+    HAK_TRAIN_DID_NOT_PAY,     /* measured, and within its noise or worse */
+    HAK_TRAIN_DID_NOT_ACT,     /* the allocator's counters show no decision of it */
+} hak_train_verdict;
+
+typedef struct hak_train_family_report {
+    hak_train_verdict verdict;
+    uint32_t decisions; /* settings, classes or sites */
+    double gain;        /* log ratio of the objective with against without; negative is better */
+    double gain_low, gain_high;
+} hak_train_family_report;
+
+/* ratio - 1 with its 95% interval, from paired runs. */
+typedef struct hak_train_change {
+    double mean, low, high;
+    bool significant;
+} hak_train_change;
+
+typedef struct hak_train_validation {
+    const char *trace; /* one of the options' */
+    hak_train_change time, rss, objective;
+    uint64_t decisions; /* taken in one run, by the allocator's own counters */
+    uint32_t rounds;
+} hak_train_validation;
+
+typedef struct hak_train_report {
+    bool frozen; /* false: the default is as good; an exported policy then sets nothing */
+    char reason[160];
+    bool held_out;  /* validated on traces it was not trained on */
+    bool stopped;   /* ended early on request */
+    double noise;   /* half width of the A/A interval, log ratio of the objective */
+    uint32_t sites; /* decisions by context */
+    uint32_t generations;
+    uint32_t candidates;
+    uint64_t runs;
+    double elo, elo_deviation;
+    uint64_t policy_bytes;
+    char program[256];
+    char build_id[41]; /* hexadecimal, of the program, "" if unknown */
+    hak_train_family_report families[HAK_TRAIN_FAMILIES];
+    uint32_t validation_count;
+    hak_train_validation validations[HAK_TRAIN_MAX_TRACES];
+} hak_train_report;
+
+/* 0, or -1 with *error filled and *failed naming the file it is about (or NULL). */
+int hak_train(const hak_train_options *options, hak_train_report *report, hak_trace_error *error,
+              const char **failed);
+
+#endif
