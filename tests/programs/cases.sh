@@ -37,7 +37,7 @@ case_git() {
       under git commit -q -m "change $i" || return
   done
   under git log -p --stat | sha256sum
-  under git -c pack.threads=4 gc -q --aggressive && under git fsck --full 2>&1 && under git rev-parse HEAD &&
+  under git -c pack.threads=4 gc -q --aggressive && under git fsck --full && under git rev-parse HEAD &&
     under git grep -n --threads 4 -c 17 && under git diff --stat HEAD~3
 }
 
