@@ -59,7 +59,8 @@ enum {
 /* One event, 48 bytes. Blocks are named by slot: a small number, unique among the blocks live at that time,
  * re-used last-in first-out. alloc: slot is the new block. free: slot_old is the freed block. realloc:
  * slot_old is the argument, slot the result (a realloc that keeps the block also ends slot_old and begins
- * slot; both may be equal). */
+ * slot; both may be equal). A failed realloc leaves slot_old live; one that is not FAILED and has slot 0
+ * freed it (realloc(p, 0)). A slot never used before is one above the greatest so far. */
 typedef struct hak_event {
     uint64_t time_ns;    /* since the start of the recording; never decreases along a trace */
     uint64_t size_bytes; /* as requested (count * size for calloc); 0 for frees */

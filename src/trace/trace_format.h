@@ -12,11 +12,14 @@
 
 /* Hard limits of format version 1; a reader refuses what exceeds them. */
 #define HAK_TRACE_MEMBER_MAX_BYTES (4 * HAK_MIB) /* raw bytes in one gzip member: the bound on expansion */
-#define HAK_TRACE_MAX_CONTEXTS     ((uint32_t)1 << 28)
+#define HAK_TRACE_MAX_CONTEXTS     ((uint32_t)1 << 24)
 #define HAK_TRACE_MAX_THREADS      ((uint32_t)1 << 22)
 #define HAK_TRACE_MAX_MODULES      ((uint32_t)1 << 20)
 #define HAK_TRACE_MAX_SLOTS        ((uint32_t)1 << 31)
 #define HAK_TRACE_MAX_DEPTH        1024
+#define HAK_TRACE_MAX_ROWS         ((uint32_t)1 << 22)
+#define HAK_TRACE_MAX_RSS          ((uint32_t)1 << 20)
+#define HAK_TRACE_MAX_TEXT_BYTES   (256 * HAK_MIB) /* all names, paths and the command line together */
 
 typedef enum hak_clock_kind { HAK_CLOCK_TSC = 0, HAK_CLOCK_COUNTER = 1, HAK_CLOCK_NONE = 2 } hak_clock_kind;
 

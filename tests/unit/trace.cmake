@@ -1,1 +1,2 @@
 # unit tests of trace
+hak_unit(trace_file unit/trace_file.c hak_base hak_trace)

@@ -1,0 +1,80 @@
+/* context_map.c: linear probing over node numbers; nodes are never removed. One thread. */
+#include "trace/context_map.h"
+
+#include "core/base/bits.h"
+#include "trace/grow.h"
+
+enum { FIRST_TABLE = 1024 };
+
+static size_t home_of(uint32_t parent, uint64_t pc)
+{
+    return (size_t)hak_mix64(pc ^ ((uint64_t)parent << 40) ^ parent);
+}
+
+bool hak_context_map_init(hak_context_map *map)
+{
+    *map = (hak_context_map){.count = 1, .mask = FIRST_TABLE - 1};
+    map->table = calloc(FIRST_TABLE, sizeof *map->table);
+    if (map->table == NULL || !HAK_GROW(&map->nodes, &map->nodes_room, 1) ||
+        !HAK_GROW(&map->depths, &map->depths_room, 1)) {
+        hak_context_map_done(map);
+        return false;
+    }
+    map->nodes[0] = (hak_trace_node){0, 0};
+    map->depths[0] = 0;
+    return true;
+}
+
+void hak_context_map_done(hak_context_map *map)
+{
+    free(map->table);
+    free(map->nodes);
+    free(map->depths);
+    *map = (hak_context_map){.count = 0};
+}
+
+static bool widen(hak_context_map *map)
+{
+    size_t slots = (map->mask + 1) * 2;
+    uint32_t *wide = calloc(slots, sizeof *wide);
+    if (wide == NULL)
+        return false;
+    for (size_t node = 1; node < map->count; node++) {
+        size_t at = home_of(map->nodes[node].parent, map->nodes[node].pc) & (slots - 1);
+        while (wide[at] != 0)
+            at = (at + 1) & (slots - 1);
+        wide[at] = (uint32_t)node;
+    }
+    free(map->table);
+    map->table = wide;
+    map->mask = slots - 1;
+    return true;
+}
+
+static uint32_t create(hak_context_map *map, uint32_t parent, uint64_t pc)
+{
+    if (map->count >= HAK_TRACE_MAX_CONTEXTS || map->depths[parent] >= HAK_TRACE_MAX_DEPTH)
+        return 0;
+    if (!HAK_GROW(&map->nodes, &map->nodes_room, map->count + 1) ||
+        !HAK_GROW(&map->depths, &map->depths_room, map->count + 1) ||
+        (map->count * 2 > map->mask && !widen(map)))
+        return 0;
+    size_t at = home_of(parent, pc) & map->mask;
+    while (map->table[at] != 0)
+        at = (at + 1) & map->mask;
+    uint32_t node = (uint32_t)map->count++;
+    map->nodes[node] = (hak_trace_node){parent, pc};
+    map->depths[node] = (uint16_t)(map->depths[parent] + 1);
+    map->table[at] = node;
+    return node;
+}
+
+uint32_t hak_context_map_add(hak_context_map *map, uint32_t parent, uint64_t pc)
+{
+    size_t at = home_of(parent, pc) & map->mask;
+    for (uint32_t node; (node = map->table[at]) != 0; at = (at + 1) & map->mask) {
+        if (map->nodes[node].parent == parent && map->nodes[node].pc == pc)
+            return node;
+    }
+    return create(map, parent, pc);
+}
