@@ -15,6 +15,7 @@ typedef enum hak_frame_kind {
     HAK_FRAME_SP = 1,  /* CFA = SP + cfa_offset */
     HAK_FRAME_BP = 2,  /* CFA = BP + cfa_offset */
     HAK_FRAME_END = 3, /* outermost frame: nothing above it */
+    HAK_FRAME_BP_DEREF = 4, /* CFA = *(BP + cfa_offset); caller's BP at BP + 8 * bp_slot: realigned stacks */
 } hak_frame_kind;
 
 typedef struct hak_frame_row {
@@ -48,11 +49,19 @@ HAK_INLINE bool hak_frame_up(hak_frame *frame, hak_frame_row row, hak_stack stac
 {
     uintptr_t base = row.kind == HAK_FRAME_SP ? frame->sp : frame->bp;
     uintptr_t cfa = base + (uintptr_t)(intptr_t)row.cfa_offset;
-    if (HAK_UNLIKELY((row.kind != HAK_FRAME_SP && row.kind != HAK_FRAME_BP) || cfa <= frame->sp ||
+    uintptr_t bp_base = cfa;
+    bool deref = row.kind == HAK_FRAME_BP_DEREF;
+    if (HAK_UNLIKELY(deref)) {
+        if (!hak_stack_holds(stack, cfa, 8))
+            return false;
+        cfa = *(const uintptr_t *)cfa;
+        bp_base = frame->bp;
+    }
+    if (HAK_UNLIKELY((row.kind != HAK_FRAME_SP && row.kind != HAK_FRAME_BP && !deref) || cfa <= frame->sp ||
                      !hak_stack_holds(stack, cfa - 8, 8)))
         return false;
-    if (row.bp_slot != 0) {
-        uintptr_t bp_at = cfa + (uintptr_t)(8 * (intptr_t)row.bp_slot);
+    if (row.bp_slot != 0 || deref) {
+        uintptr_t bp_at = bp_base + (uintptr_t)(8 * (intptr_t)row.bp_slot);
         if (HAK_UNLIKELY(!hak_stack_holds(stack, bp_at, 8)))
             return false;
         frame->bp = *(const uintptr_t *)bp_at;

@@ -12,6 +12,14 @@
 /* Row at a return address. Unknown code (JIT) and everything that is not a constant give kind DYNAMIC. */
 hak_frame_row hak_memo_row(uintptr_t pc);
 
+/* The two halves of hak_memo_row, for who wants to know a first use: find is one probe and false for an
+ * unknown address; learn evaluates, stores and returns. */
+bool hak_memo_find(uintptr_t pc, hak_frame_row *row);
+hak_frame_row hak_memo_learn(uintptr_t pc);
+
+/* Replaces a row: DYNAMIC for one that was caught lying. */
+void hak_memo_set(uintptr_t pc, hak_frame_row row);
+
 /* Forget all rows: code was unmapped or mapped (dlclose, dlopen). */
 void hak_memo_reset(void);
 
