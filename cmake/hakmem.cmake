@@ -32,14 +32,14 @@ function(hak_room name)
   target_link_libraries(${name} PUBLIC hak_flags)
 endfunction()
 
-# hak_command(NAME FILES file… ROOMS target…): a program with its man page NAME.1 beside it and its completion in
-# scripts/completion, built, linked and installed. A page or completion that is missing stops the installation.
+# hak_command(NAME FILES file… ROOMS target…): a program, its man page NAME.1 beside it and its completion: built, linked
+# and installed. A page that is missing stops the installation.
 function(hak_command name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "FILES;ROOMS")
   add_executable(${name} ${arg_FILES})
   target_link_libraries(${name} PRIVATE hak_flags ${arg_ROOMS})
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
   install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/${name}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
-  install(FILES ${PROJECT_SOURCE_DIR}/scripts/completion/${name}
+  install(FILES ${PROJECT_SOURCE_DIR}/scripts/completion/hakmem.bash RENAME ${name}
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT tools)
 endfunction()

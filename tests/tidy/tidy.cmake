@@ -6,3 +6,14 @@ if(HAK_PRELOADS AND TARGET hakmem)
   add_test(NAME tidy.libhakmem
     COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libraries.py $<TARGET_FILE:hakmem> ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libhakmem.symbols)
 endif()
+
+set(commands "")
+foreach(command hakmem-trace hakmem-run hakmem-report hakmem-replay hakmem-policy)
+  if(TARGET ${command})
+    list(APPEND commands ${command})
+  endif()
+endforeach()
+if(commands)
+  add_test(NAME tidy.commands COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/commands.py
+    ${PROJECT_BINARY_DIR}/bin ${PROJECT_SOURCE_DIR} ${PROJECT_VERSION} ${commands})
+endif()
