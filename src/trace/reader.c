@@ -152,10 +152,10 @@ static int take_data(hak_reader *reader, hak_trace_error *error)
 {
     uint64_t before_ns = reader->last_ns;
     bool again = reader->offset_bytes < reader->tables_bytes;
-    if (!again)
-        reader->tables_bytes = reader->next_bytes;
     const char *fault =
         hak_decode_data(&reader->decoder, reader->raw, reader->raw_bytes, &reader->tables, again);
+    if (fault == NULL && !again)
+        reader->tables_bytes = reader->next_bytes; /* a faulty one is to be found faulty again */
     if (fault == NULL && reader->decoder.events != 0) {
         if (reader->decoder.first_index != reader->events)
             fault = "a member is missing or out of order";
