@@ -1,14 +1,17 @@
 # What every room shares: warnings, include roots, sanitizers.
 
-add_library(hak_flags INTERFACE)
-target_compile_definitions(hak_flags INTERFACE _GNU_SOURCE HAKMEM_VERSION="${PROJECT_VERSION}")
-target_include_directories(hak_flags INTERFACE
+# hak_flags_plain: without sanitizers, for what other people's libraries are preloaded into.
+add_library(hak_flags_plain INTERFACE)
+target_compile_definitions(hak_flags_plain INTERFACE _GNU_SOURCE HAKMEM_VERSION="${PROJECT_VERSION}")
+target_include_directories(hak_flags_plain INTERFACE
   ${PROJECT_SOURCE_DIR}/src
   ${PROJECT_SOURCE_DIR}/src/core/include)
-target_compile_options(hak_flags INTERFACE
+target_compile_options(hak_flags_plain INTERFACE
   -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wvla -Wundef -Wformat=2
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition>
   $<$<BOOL:${HAKMEM_WERROR}>:-Werror>)
+add_library(hak_flags INTERFACE)
+target_link_libraries(hak_flags INTERFACE hak_flags_plain)
 if(HAKMEM_SANITIZE)
   target_compile_options(hak_flags INTERFACE -fsanitize=${HAKMEM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(hak_flags INTERFACE -fsanitize=${HAKMEM_SANITIZE})
@@ -37,6 +40,7 @@ endfunction()
 function(hak_command name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "FILES;ROOMS")
   add_executable(${name} ${arg_FILES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}) # "cli/x.h"
   target_link_libraries(${name} PRIVATE hak_flags ${arg_ROOMS})
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
   install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/${name}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)

@@ -44,17 +44,22 @@ typedef struct hak_measure {
     double ns_per_op_warm; /* the others; equal to cold when there are none */
     uint64_t wall_ns;      /* of the timed part */
     uint64_t cpu_ns;
-    uint64_t peak_rss_bytes; /* high-water mark over the run, minus what was resident before it */
-    uint64_t end_rss_bytes;
-    uint64_t minor_faults;
+    uint64_t peak_rss_bytes; /* first pass: high-water mark minus what was resident before it */
+    uint64_t end_rss_bytes;  /* first pass: when all threads are done, minus the same */
+    uint64_t minor_faults;   /* first pass; so the next two */
     uint64_t major_faults;
     uint64_t context_switches;
-    uint64_t operations;
-    uint32_t counter_count; /* hakmem's own counters, when the target has them */
+    uint64_t operations;         /* all passes */
+    uint64_t failed_allocations; /* returned NULL where the recorded ones did not; all passes */
+    uint32_t peak_rss_marked;    /* 1: the kernel's mark was reset before the run; 0: it may be set-up's */
+    char version[32];            /* of the allocator, "" if it does not say */
+    uint32_t counter_count;      /* hakmem's own counters, when the target has them */
     hak_counter counters[HAK_MEASURE_MAX_COUNTERS];
 } hak_measure;
 
-/* 0, or -1 with *error filled (the target crashed: signal and operation; timed out; ran out of memory). */
+/* 0, or -1 with *error filled: the target could not be preloaded, crashed (signal and operation; what it last
+ * wrote to stderr), timed out, or no worker could be started. Thread-safe. The worker's environment holds
+ * LD_PRELOAD, target->env and LD_LIBRARY_PATH, nothing else of the caller's. */
 int hak_measure_run(const hak_workload *workload, const hak_target *target,
                     const hak_measure_options *options, hak_measure *result, hak_trace_error *error);
 

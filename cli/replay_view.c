@@ -1,0 +1,325 @@
+/* replay_view.c: see replay_view.h. Text from traces and targets is cleaned before it is shown. */
+#include "cli/replay_view.h"
+
+#include <math.h>
+#include <string.h>
+
+static void put_clean(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++)
+        putc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
+}
+
+static void bytes_text(char *text, size_t text_bytes, double bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    for (; bytes >= 1000 && unit + 1 < HAK_COUNT_OF(units); unit++)
+        bytes /= 1024;
+    snprintf(text, text_bytes,
+             unit == 0       ? "%.0f %s"
+             : bytes < 99.95 ? "%.1f %s"
+                             : "%.0f %s",
+             bytes, units[unit]);
+}
+
+static void count_text(char *text, size_t text_bytes, double count)
+{
+    if (count < 10000)
+        snprintf(text, text_bytes, "%.0f", count);
+    else if (count < 1e6)
+        snprintf(text, text_bytes, "%.1f K", count / 1e3);
+    else
+        snprintf(text, text_bytes, "%.2f M", count / 1e6);
+}
+
+static void ns_text(char *text, size_t text_bytes, double ns)
+{
+    snprintf(text, text_bytes, ns < 999.5 ? "%.1f ns" : "%.0f ns", ns);
+}
+
+/* "0.84 [0.82, 0.86] *" */
+static void ratio_text(char *text, size_t text_bytes, const hak_ratio *ratio, bool with_interval)
+{
+    if (!(ratio->ratio > 0))
+        snprintf(text, text_bytes, "-");
+    else if (!ratio->known || !with_interval)
+        snprintf(text, text_bytes, "%.2f%s", ratio->ratio, hak_ratio_significant(ratio) ? " *" : "");
+    else
+        snprintf(text, text_bytes, "%.2f [%.2f, %.2f]%s", ratio->ratio, ratio->low, ratio->high,
+                 hak_ratio_significant(ratio) ? " *" : "");
+}
+
+static void name_text(char *text, size_t text_bytes, const hak_compare_row *row)
+{
+    const char *name = row->target.name;
+    const char *slash = strrchr(name, '/');
+    if (row->target.null || strchr(name, ':') != NULL || row->median.version[0] == '\0')
+        snprintf(text, text_bytes, "%s", name);
+    else
+        snprintf(text, text_bytes, "%s %s", slash != NULL ? slash + 1 : name, row->median.version);
+}
+
+static const char *tint(const hak_ratio *ratio, const hak_replay_setup *setup)
+{
+    if (!setup->colour || !hak_ratio_significant(ratio))
+        return "";
+    return ratio->ratio < 1 ? "\033[32m" : "\033[31m";
+}
+
+static void print_row(FILE *out, const hak_replayed *replayed, size_t index, const hak_replay_setup *setup,
+                      int width)
+{
+    const hak_compare_row *row = &replayed->compare.rows[index];
+    const hak_measure *m = &row->median;
+    bool touched = strcmp(setup->touch, "none") != 0;
+    char name[96], raw[24], net[24], time[48], first[24], rss[24], rss_ratio[48], faults[24];
+    name_text(name, sizeof name, row);
+    if (row->runs == 0) {
+        fprintf(out, "%-*s  -  ", width, name);
+        put_clean(out, row->problem[0] != '\0' ? row->problem : "not measured");
+        putc('\n', out);
+        return;
+    }
+    ns_text(raw, sizeof raw, m->ns_per_op);
+    ns_text(net, sizeof net, row->net_ns_per_op);
+    ns_text(first, sizeof first, m->ns_per_op_cold);
+    ratio_text(time, sizeof time, &row->time, index != replayed->baseline);
+    ratio_text(rss_ratio, sizeof rss_ratio, &row->rss, false);
+    bytes_text(rss, sizeof rss, (double)m->peak_rss_bytes);
+    count_text(faults, sizeof faults, (double)m->minor_faults);
+    bool real = touched && !row->target.null;
+    const char *time_tint = row->target.null ? "" : tint(&row->time, setup);
+    const char *rss_tint = real ? tint(&row->rss, setup) : "";
+    fprintf(out, "%-*s %10s %10s  %s%-20s%s %10s %10s  %s%-6s%s %8s\n", width, name, raw,
+            row->target.null ? "" : net, time_tint, row->target.null ? "" : time,
+            *time_tint != '\0' ? "\033[0m" : "", first, real ? rss : "-", rss_tint, real ? rss_ratio : "-",
+            *rss_tint != '\0' ? "\033[0m" : "", faults);
+    if (row->problem[0] != '\0') {
+        fprintf(out, "%-*s  given up after %u rounds: ", width, "", row->runs);
+        put_clean(out, row->problem);
+        putc('\n', out);
+    }
+    if (m->failed_allocations != 0)
+        fprintf(out, "%-*s  %llu allocations failed that had not failed in the recording\n", width, "",
+                (unsigned long long)m->failed_allocations);
+}
+
+static int name_width(const hak_compare *compare)
+{
+    int width = 16;
+    for (size_t i = 0; i < compare->row_count; i++) {
+        char name[96];
+        name_text(name, sizeof name, &compare->rows[i]);
+        if ((int)strlen(name) > width)
+            width = (int)strlen(name);
+    }
+    return width;
+}
+
+static void print_heading(FILE *out, const hak_replayed *replayed)
+{
+    char operations[24], live[24];
+    count_text(operations, sizeof operations, (double)replayed->info.operations);
+    bytes_text(live, sizeof live, (double)replayed->info.live_max_bytes);
+    put_clean(out, replayed->path);
+    fprintf(out, ": %s operations, %u thread%s, at most %s live", operations, replayed->info.threads,
+            replayed->info.threads == 1 ? "" : "s", live);
+    if (replayed->info.cross_thread_frees != 0) {
+        char cross[24];
+        count_text(cross, sizeof cross, (double)replayed->info.cross_thread_frees);
+        fprintf(out, ", %s freed by another thread", cross);
+    }
+    putc('\n', out);
+}
+
+void hak_replay_print_table(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup)
+{
+    const hak_compare *compare = &replayed->compare;
+    int width = name_width(compare);
+    const char *base = compare->rows[replayed->baseline].target.name;
+    char against[40];
+    snprintf(against, sizeof against, "vs %.14s [95%% CI]", base);
+    print_heading(out, replayed);
+    fprintf(out, "%s%-*s %10s %10s  %-20s %10s %10s  %-6s %8s%s\n", setup->colour ? "\033[1m" : "", width,
+            "ALLOCATOR", "TIME/op", "NET", against, "FIRST", "PEAK RSS", "vs", "FAULTS",
+            setup->colour ? "\033[0m" : "");
+    for (size_t i = 0; i < compare->row_count; i++)
+        print_row(out, replayed, i, setup, width);
+    fprintf(out,
+            "%u interleaved round%s of %u pass%s; touch: %s; order: %s; * significant. NET: less the "
+            "replayer's own "
+            "%.1f ns (null).\n",
+            compare->rounds, compare->rounds == 1 ? "" : "s", setup->repeats, setup->repeats == 1 ? "" : "es",
+            setup->touch, setup->order, compare->null_ns_per_op);
+    if (strcmp(setup->touch, "none") == 0)
+        fputs("Blocks were not touched, so resident memory says nothing and is not shown.\n", out);
+}
+
+/* Geometric mean over the traces in which the target and its ratio exist; 0 if none. */
+static double mean_ratio(const hak_replayed *all, size_t count, size_t row, bool rss)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const hak_compare_row *r = &all[i].compare.rows[row];
+        const hak_ratio *ratio = rss ? &r->rss : &r->time;
+        if (r->runs != 0 && ratio->ratio > 0) {
+            sum += log(ratio->ratio);
+            n++;
+        }
+    }
+    return n != 0 ? exp(sum / (double)n) : 0;
+}
+
+void hak_replay_print_summary(FILE *out, const hak_replayed *all, size_t count, const hak_replay_setup *setup)
+{
+    int width = name_width(&all[0].compare);
+    fprintf(out, "all %zu traces, geometric means against %s\n", count,
+            all[0].compare.rows[all[0].baseline].target.name);
+    fprintf(out, "%-*s %10s %10s\n", width, "ALLOCATOR", "TIME/op", "PEAK RSS");
+    for (size_t i = 0; i < all[0].compare.row_count; i++) {
+        char name[96];
+        const hak_compare_row *row = &all[0].compare.rows[i];
+        if (row->target.null)
+            continue;
+        name_text(name, sizeof name, row);
+        double time = mean_ratio(all, count, i, false), rss = mean_ratio(all, count, i, true);
+        char time_text[16] = "-", rss_text[16] = "-";
+        if (time > 0)
+            snprintf(time_text, sizeof time_text, "%.2f", time);
+        if (rss > 0 && strcmp(setup->touch, "none") != 0)
+            snprintf(rss_text, sizeof rss_text, "%.2f", rss);
+        fprintf(out, "%-*s %10s %10s\n", width, name, time_text, rss_text);
+    }
+}
+
+/* JSON. */
+
+static void json_text(FILE *out, const char *text)
+{
+    putc('"', out);
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+        if (*at == '"' || *at == '\\')
+            fprintf(out, "\\%c", *at);
+        else if (*at < ' ' || *at >= 0x7f)
+            fprintf(out, "\\u%04x", *at); /* bytes beyond ASCII as Latin-1: always valid JSON */
+        else
+            putc(*at, out);
+    }
+    putc('"', out);
+}
+
+static void json_ratio(FILE *out, const char *name, const hak_ratio *ratio)
+{
+    fprintf(out, ", \"%s\": ", name);
+    if (!(ratio->ratio > 0))
+        fputs("null", out);
+    else if (!ratio->known)
+        fprintf(out, "{\"ratio\": %.6f}", ratio->ratio);
+    else
+        fprintf(out, "{\"ratio\": %.6f, \"low\": %.6f, \"high\": %.6f, \"significant\": %s}", ratio->ratio,
+                ratio->low, ratio->high, hak_ratio_significant(ratio) ? "true" : "false");
+}
+
+static void json_runs(FILE *out, const hak_compare_row *row)
+{
+    fputs(", \"runs\": [", out);
+    for (uint32_t i = 0; i < row->runs; i++) {
+        const hak_measure *m = &row->runs_data[i];
+        fprintf(out,
+                "%s{\"round\": %u, \"ns_per_op\": %.4f, \"ns_per_op_first\": %.4f, \"peak_rss_bytes\": %llu, "
+                "\"minor_faults\": %llu}",
+                i != 0 ? ", " : "", row->runs_round[i], m->ns_per_op, m->ns_per_op_cold,
+                (unsigned long long)m->peak_rss_bytes, (unsigned long long)m->minor_faults);
+    }
+    putc(']', out);
+}
+
+static void json_target(FILE *out, const hak_replayed *replayed, const hak_compare_row *row)
+{
+    const hak_measure *m = &row->median;
+    fputs("      {\"name\": ", out);
+    json_text(out, row->target.name);
+    fputs(", \"version\": ", out);
+    json_text(out, m->version);
+    fprintf(out, ", \"baseline\": %s, \"null\": %s, \"rounds\": %u",
+            row == &replayed->compare.rows[replayed->baseline] ? "true" : "false",
+            row->target.null ? "true" : "false", row->runs);
+    if (row->problem[0] != '\0') {
+        fputs(", \"problem\": ", out);
+        json_text(out, row->problem);
+    }
+    if (row->runs != 0) {
+        fprintf(out,
+                ", \"ns_per_op\": %.4f, \"ns_per_op_net\": %.4f, \"ns_per_op_first\": %.4f, "
+                "\"ns_per_op_warm\": %.4f",
+                m->ns_per_op, row->net_ns_per_op, m->ns_per_op_cold, m->ns_per_op_warm);
+        fprintf(out,
+                ", \"wall_ns\": %llu, \"cpu_ns\": %llu, \"peak_rss_bytes\": %llu, \"end_rss_bytes\": %llu",
+                (unsigned long long)m->wall_ns, (unsigned long long)m->cpu_ns,
+                (unsigned long long)m->peak_rss_bytes, (unsigned long long)m->end_rss_bytes);
+        fprintf(out, ", \"minor_faults\": %llu, \"major_faults\": %llu, \"context_switches\": %llu",
+                (unsigned long long)m->minor_faults, (unsigned long long)m->major_faults,
+                (unsigned long long)m->context_switches);
+        fprintf(out, ", \"failed_allocations\": %llu", (unsigned long long)m->failed_allocations);
+        json_ratio(out, "time", &row->time);
+        json_ratio(out, "first", &row->first);
+        json_ratio(out, "rss", &row->rss);
+        fputs(", \"counters\": {", out);
+        for (uint32_t i = 0; i < m->counter_count; i++) {
+            fputs(i != 0 ? ", " : "", out);
+            json_text(out, m->counters[i].name);
+            fprintf(out, ": %llu", (unsigned long long)m->counters[i].value);
+        }
+        putc('}', out);
+        json_runs(out, row);
+    }
+    putc('}', out);
+}
+
+static void json_targets(FILE *out, const hak_replayed *replayed)
+{
+    for (size_t i = 0; i < replayed->compare.row_count; i++) {
+        json_target(out, replayed, &replayed->compare.rows[i]);
+        fputs(i + 1 < replayed->compare.row_count ? ",\n" : "\n", out);
+    }
+}
+
+static void json_trace(FILE *out, const hak_replayed *replayed)
+{
+    const hak_workload_info *info = &replayed->info;
+    fputs("    {\"trace\": ", out);
+    json_text(out, replayed->path);
+    fputs(", \"program\": ", out);
+    json_text(out, replayed->program);
+    fprintf(
+        out,
+        ", \"operations\": %llu, \"allocations\": %llu, \"threads\": %u, \"threads_max\": %u, "
+        "\"live_max_bytes\": %llu, \"live_max_blocks\": %llu, \"cross_thread_frees\": %llu, \"targets\": [\n",
+        (unsigned long long)info->operations, (unsigned long long)info->allocations, info->threads,
+        info->threads_max, (unsigned long long)info->live_max_bytes,
+        (unsigned long long)info->live_max_blocks, (unsigned long long)info->cross_thread_frees);
+    json_targets(out, replayed);
+    fputs("    ]}", out);
+}
+
+void hak_replay_print_json(FILE *out, const hak_replayed *all, size_t count, const hak_replay_setup *setup)
+{
+    fprintf(out, "{\"schema\": %d, \"tool\": \"hakmem-replay\", \"version\": \"%s\",\n", HAK_REPLAY_SCHEMA,
+            HAKMEM_VERSION);
+    fprintf(out, "  \"touch\": \"%s\", \"order\": \"%s\", \"rounds\": %u, \"repeats\": %u, \"seed\": %llu,\n",
+            setup->touch, setup->order, setup->rounds, setup->repeats, (unsigned long long)setup->seed);
+    fprintf(out, "  \"rss_valid\": %s,\n", strcmp(setup->touch, "none") != 0 ? "true" : "false");
+    if (count == 1) { /* where most readers look */
+        fputs("  \"targets\": [\n", out);
+        json_targets(out, &all[0]);
+        fputs("    ],\n", out);
+    }
+    fputs("  \"traces\": [\n", out);
+    for (size_t i = 0; i < count; i++) {
+        json_trace(out, &all[i]);
+        fputs(i + 1 < count ? ",\n" : "\n", out);
+    }
+    fputs("  ]}\n", out);
+}

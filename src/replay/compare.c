@@ -1,0 +1,180 @@
+/* compare.c: see compare.h. */
+#include "replay/compare.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void shuffle(size_t *order, size_t count, uint64_t *random)
+{
+    for (size_t i = count; i > 1; i--) {
+        size_t k = hak_random_below(random, (uint32_t)i);
+        size_t swap = order[i - 1];
+        order[i - 1] = order[k];
+        order[k] = swap;
+    }
+}
+
+static double median_of(const hak_compare_row *row, size_t offset, bool is_double, double *scratch)
+{
+    for (uint32_t i = 0; i < row->runs; i++) {
+        const char *at = (const char *)&row->runs_data[i] + offset;
+        scratch[i] = is_double ? *(const double *)at : (double)*(const uint64_t *)at;
+    }
+    return hak_stats_median(scratch, row->runs);
+}
+
+#define MEDIAN_DOUBLE(field) row->median.field = median_of(row, offsetof(hak_measure, field), true, scratch)
+#define MEDIAN_COUNT(field)                                                                                  \
+    row->median.field = (uint64_t)median_of(row, offsetof(hak_measure, field), false, scratch)
+
+static void row_medians(hak_compare_row *row, double *scratch)
+{
+    if (row->runs == 0)
+        return;
+    row->median = row->runs_data[row->runs - 1];
+    MEDIAN_DOUBLE(ns_per_op);
+    MEDIAN_DOUBLE(ns_per_op_cold);
+    MEDIAN_DOUBLE(ns_per_op_warm);
+    MEDIAN_COUNT(wall_ns);
+    MEDIAN_COUNT(cpu_ns);
+    MEDIAN_COUNT(peak_rss_bytes);
+    MEDIAN_COUNT(end_rss_bytes);
+    MEDIAN_COUNT(minor_faults);
+    MEDIAN_COUNT(major_faults);
+    MEDIAN_COUNT(context_switches);
+    MEDIAN_COUNT(failed_allocations);
+}
+
+typedef double (*figure)(const hak_measure *);
+
+static double time_of(const hak_measure *m)
+{
+    return m->ns_per_op;
+}
+
+static double first_of(const hak_measure *m)
+{
+    return m->ns_per_op_cold;
+}
+
+static double rss_of(const hak_measure *m)
+{
+    return (double)m->peak_rss_bytes;
+}
+
+/* Over the rounds in which both succeeded. `scratch` holds twice as many doubles as there are rounds. */
+static hak_ratio row_ratio(const hak_compare_row *row, const hak_compare_row *base, figure of, uint64_t seed,
+                           double *scratch, uint32_t rounds)
+{
+    size_t n = 0;
+    double *values = scratch, *bases = scratch + rounds;
+    for (uint32_t i = 0, k = 0; i < row->runs && k < base->runs;) {
+        if (row->runs_round[i] < base->runs_round[k]) {
+            i++;
+        } else if (row->runs_round[i] > base->runs_round[k]) {
+            k++;
+        } else {
+            values[n] = of(&row->runs_data[i++]);
+            bases[n++] = of(&base->runs_data[k++]);
+        }
+    }
+    return hak_stats_ratio(values, bases, n, seed);
+}
+
+static void evaluate(hak_compare *compare, const hak_compare_options *options, double *scratch)
+{
+    for (size_t i = 0; i < compare->row_count; i++) {
+        row_medians(&compare->rows[i], scratch);
+        if (compare->rows[i].target.null)
+            compare->null_ns_per_op = compare->rows[i].median.ns_per_op;
+    }
+    const hak_compare_row *base = &compare->rows[options->baseline];
+    for (size_t i = 0; i < compare->row_count; i++) {
+        hak_compare_row *row = &compare->rows[i];
+        row->net_ns_per_op = row->median.ns_per_op - compare->null_ns_per_op;
+        row->time = row_ratio(row, base, time_of, options->seed, scratch, options->rounds);
+        row->first = row_ratio(row, base, first_of, options->seed, scratch, options->rounds);
+        row->rss = row_ratio(row, base, rss_of, options->seed, scratch, options->rounds);
+    }
+}
+
+static int rows_new(hak_compare *compare, const hak_target *targets, size_t count, uint32_t rounds)
+{
+    compare->rows = calloc(count, sizeof *compare->rows);
+    if (compare->rows == NULL)
+        return -1;
+    compare->row_count = count;
+    for (size_t i = 0; i < count; i++) {
+        hak_compare_row *row = &compare->rows[i];
+        row->target = targets[i];
+        row->runs_data = calloc(rounds, sizeof *row->runs_data);
+        row->runs_round = calloc(rounds, sizeof *row->runs_round);
+        if (row->runs_data == NULL || row->runs_round == NULL)
+            return -1;
+    }
+    return 0;
+}
+
+static bool stopped(const hak_compare_options *options)
+{
+    return options->stop != NULL && *options->stop != 0;
+}
+
+static void round_run(const hak_workload *workload, const hak_compare_options *options, hak_compare *compare,
+                      const size_t *order, uint32_t round)
+{
+    for (size_t i = 0; i < compare->row_count && !stopped(options); i++) {
+        hak_compare_row *row = &compare->rows[order[i]];
+        hak_trace_error error;
+        if (row->problem[0] != '\0')
+            continue;
+        if (options->progress != NULL)
+            options->progress(options->context, round * (uint32_t)compare->row_count + (uint32_t)i,
+                              options->rounds * (uint32_t)compare->row_count, &row->target);
+        row->runs_round[row->runs] = round;
+        if (hak_measure_run(workload, &row->target, &options->measure, &row->runs_data[row->runs], &error) ==
+            0)
+            row->runs++;
+        else if (!stopped(options)) /* an interrupt from the terminal ends the worker too */
+            snprintf(row->problem, sizeof row->problem, "%s", error.text);
+    }
+}
+
+int hak_compare_run(const hak_workload *workload, const hak_target *targets, size_t target_count,
+                    const hak_compare_options *options, hak_compare *compare, hak_trace_error *error)
+{
+    uint64_t random = options->seed;
+    memset(compare, 0, sizeof *compare);
+    size_t *order = calloc(target_count, sizeof *order);
+    double *scratch = calloc(2 * (size_t)options->rounds, sizeof *scratch);
+    if (order == NULL || scratch == NULL || rows_new(compare, targets, target_count, options->rounds) != 0) {
+        snprintf(error->text, sizeof error->text, "%s", strerror(ENOMEM));
+        free(order);
+        free(scratch);
+        hak_compare_clear(compare);
+        return -1;
+    }
+    for (size_t i = 0; i < target_count; i++)
+        order[i] = i;
+    for (uint32_t round = 0; round < options->rounds && !stopped(options); round++) {
+        shuffle(order, target_count, &random);
+        round_run(workload, options, compare, order, round);
+        compare->rounds = round + 1;
+    }
+    evaluate(compare, options, scratch);
+    free(order);
+    free(scratch);
+    return 0;
+}
+
+void hak_compare_clear(hak_compare *compare)
+{
+    for (size_t i = 0; i < compare->row_count; i++) {
+        free(compare->rows[i].runs_data);
+        free(compare->rows[i].runs_round);
+    }
+    free(compare->rows);
+    memset(compare, 0, sizeof *compare);
+}

@@ -1,0 +1,71 @@
+/* null.c: see null.h. A thread's arena is never unmapped: replay threads are few and the process is short. */
+#include "replay/null.h"
+
+#include <sys/mman.h>
+
+#include "core/base/bits.h"
+
+#define ARENA_MIN_BYTES HAK_MIB             /* warm in the second-level cache */
+#define ARENA_MAX_BYTES ((uint64_t)1 << 46) /* nobody maps more: such requests fail here as elsewhere */
+
+static HAK_TLS_IE uintptr_t at, end, start;
+static uint64_t arena_bytes;
+
+static HAK_NOINLINE void *wrap(size_t size)
+{
+    if (size >= arena_bytes)
+        return NULL;
+    if (start == 0) {
+        void *map = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (map == MAP_FAILED)
+            return NULL;
+        start = (uintptr_t)map;
+        end = start + arena_bytes;
+    }
+    at = start + hak_align_up(size, 16);
+    return (void *)start;
+}
+
+static void *null_malloc(size_t size)
+{
+    uintptr_t block = at; /* at and end are multiples of 16 */
+    if (HAK_UNLIKELY(size >= end - block))
+        return wrap(size);
+    at = block + ((size + 15) & ~(size_t)15);
+    return (void *)block;
+}
+
+static void *null_calloc(size_t count, size_t size)
+{
+    return null_malloc(count * size);
+}
+
+static void *null_realloc(void *block, size_t size)
+{
+    (void)block;
+    return null_malloc(size);
+}
+
+static void null_free(void *block)
+{
+    (void)block;
+}
+
+static void *null_memalign(size_t align, size_t size)
+{
+    (void)align;
+    return null_malloc(size);
+}
+
+void hak_null_api(hak_api *api, uint64_t size_max)
+{
+    if (size_max > ARENA_MAX_BYTES)
+        size_max = ARENA_MAX_BYTES;
+    arena_bytes = hak_align_up(size_max + ARENA_MIN_BYTES, HAK_OS_PAGE_BYTES);
+    api->malloc = null_malloc;
+    api->calloc = null_calloc;
+    api->realloc = null_realloc;
+    api->free = null_free;
+    api->memalign = null_memalign;
+}

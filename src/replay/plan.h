@@ -1,0 +1,38 @@
+/* plan.h: what measure.c and the worker process tell each other, in one shared mapping. Written by measure.c
+ * before the worker starts, then by the worker only; measure.c reads it when the worker has ended. Same build
+ * on both sides (checked by magic), so not a format. */
+#ifndef HAK_REPLAY_PLAN_H
+#define HAK_REPLAY_PLAN_H
+
+#include "replay/measure.h"
+
+#define HAK_PLAN_MAGIC       UINT64_C(0x314e414c504b4148) /* "HAKPLAN1" */
+#define HAK_PLAN_WORKLOAD_FD 3                            /* the worker's descriptors */
+#define HAK_PLAN_FD          4
+
+/* How far the worker came. */
+typedef enum hak_phase {
+    HAK_PHASE_START,
+    HAK_PHASE_READY,
+    HAK_PHASE_RUN,
+    HAK_PHASE_DONE,
+    HAK_PHASE_ERROR
+} hak_phase;
+
+typedef struct hak_plan {
+    uint64_t magic;
+    /* for the worker */
+    uint64_t workload_bytes;
+    hak_measure_options options;
+    char library[4096]; /* malloc must come from this file; "" for any */
+    uint32_t null;
+    uint32_t watched;
+    /* from the worker */
+    _Atomic uint32_t phase; /* hak_phase */
+    uint32_t pass;          /* number of the present one, from 1 */
+    char problem[256];      /* with HAK_PHASE_ERROR */
+    hak_measure result;
+    _Atomic uint64_t begun[]; /* operations, per thread of the workload; with `watched` */
+} hak_plan;
+
+#endif

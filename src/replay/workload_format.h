@@ -1,0 +1,109 @@
+/* workload_format.h: the region that a compiled workload is, shared by its builder (workload.c) and the loop
+ * that replays it (loop.c). Words of eight bytes, addressed by their number from the start of the region; no
+ * pointers. Built and read on one machine by one version: never a file format. Read-only once built.
+ *
+ * A thread's stream is a chain of words, ended by HAK_W_END; HAK_W_JUMP leads from chunk to chunk.
+ *   one word     code:8 slot:28 size:28                        (sizes below 256 MiB)
+ *   realloc      code:8 to:28 size:28, from:28 old size:36
+ *   generic      code:8 op:8 flags:8 align_log2:8, to:32 from:32, size, old size
+ *   epoch, create, jump: code:8 number:56
+ * A slot is an index into the thread's own table, where entry 0 is always NULL. Codes that end in X name a
+ * cell instead: one hand-over of a block from the thread that got it to the thread that frees or reallocates
+ * it. */
+#ifndef HAK_REPLAY_WORKLOAD_FORMAT_H
+#define HAK_REPLAY_WORKLOAD_FORMAT_H
+
+#include "core/base/types.h"
+
+#define HAK_W_MAGIC      UINT64_C(0x31444c4f574b4148) /* "HAKWOLD1" */
+#define HAK_W_SLOT_BITS  28
+#define HAK_W_SIZE_BITS  28
+#define HAK_W_MAX_SLOTS  ((uint32_t)1 << HAK_W_SLOT_BITS) /* per thread; cells likewise */
+#define HAK_W_SMALL_END  ((uint64_t)1 << HAK_W_SIZE_BITS)
+#define HAK_W_SLOT_MASK  ((uint64_t)HAK_W_MAX_SLOTS - 1)
+#define HAK_W_EPOCH_NONE UINT32_MAX
+
+typedef enum hak_w_code {
+    HAK_W_MALLOC, /* an allocation's X form is the code plus one */
+    HAK_W_MALLOC_X,
+    HAK_W_CALLOC,
+    HAK_W_CALLOC_X,
+    HAK_W_NEW,
+    HAK_W_NEW_X,
+    HAK_W_NEW_ARRAY,
+    HAK_W_NEW_ARRAY_X,
+    HAK_W_FREE,
+    HAK_W_FREE_X,
+    HAK_W_DELETE,
+    HAK_W_DELETE_X,
+    HAK_W_DELETE_ARRAY,
+    HAK_W_DELETE_ARRAY_X,
+    HAK_W_REALLOC, /* +1: to a cell; +2: from a cell */
+    HAK_W_REALLOC_X,
+    HAK_W_REALLOC_FROM_X,
+    HAK_W_REALLOC_FROM_X_TO_X,
+    HAK_W_GENERIC,
+    HAK_W_EPOCH,  /* leave the present epoch, enter that one */
+    HAK_W_CREATE, /* start that thread; only in the first thread's stream */
+    HAK_W_JUMP,
+    HAK_W_END
+} hak_w_code;
+
+enum {
+    HAK_W_TO_X = 1,     /* `to` is a cell */
+    HAK_W_FROM_X = 2,   /* `from` is a cell */
+    HAK_W_NO_BLOCK = 4, /* the recorded call returned NULL: whatever comes back is freed at once */
+    HAK_W_NOTHROW = 8,
+};
+
+#define HAK_W_GENERIC_WORDS 4
+
+HAK_INLINE uint64_t hak_w_pack(unsigned code, uint64_t slot, uint64_t size)
+{
+    return code | slot << 8 | size << (8 + HAK_W_SLOT_BITS);
+}
+
+HAK_INLINE uint64_t hak_w_number(unsigned code, uint64_t number)
+{
+    return code | number << 8;
+}
+
+HAK_INLINE uint32_t hak_w_slot(uint64_t word)
+{
+    return (uint32_t)(word >> 8 & HAK_W_SLOT_MASK);
+}
+
+HAK_INLINE uint64_t hak_w_size(uint64_t word)
+{
+    return word >> (8 + HAK_W_SLOT_BITS);
+}
+
+typedef struct hak_w_thread {
+    uint64_t first_word;
+    uint64_t slot_base; /* of its table, in the table of all threads' slots */
+    uint64_t operations;
+    uint32_t slot_count;  /* entry 0 included */
+    uint32_t first_epoch; /* HAK_W_EPOCH_NONE: it does nothing */
+    uint32_t exits;       /* ends with its stream (1), or lives to the end of the run (0) */
+    uint32_t reserved;
+} hak_w_thread;
+
+typedef struct hak_w_header {
+    uint64_t magic;
+    uint64_t word_count;
+    uint64_t operations;
+    uint64_t slot_count; /* of all threads */
+    uint64_t size_max;   /* greatest request */
+    uint64_t threads_at; /* word number of hak_w_thread[thread_count] */
+    uint64_t epochs_at;  /* of uint32_t[epoch_count]: threads that take part in each epoch */
+    uint64_t left_at;    /* of uint64_t[left_count]: slots (over all threads) that are live at the end */
+    uint64_t left_count;
+    uint32_t thread_count;
+    uint32_t threads_max; /* alive at once, as recorded */
+    uint32_t epoch_count;
+    uint32_t skew; /* a thread may be in epoch e when all before e - skew are complete */
+    uint32_t cell_count;
+    uint32_t reserved;
+} hak_w_header;
+
+#endif
