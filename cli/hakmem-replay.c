@@ -276,6 +276,7 @@ static int options_parse(settings *s, int argc, char **argv)
         longs[i].has_arg = option_rows[i].argument != NULL ? required_argument : no_argument;
         longs[i].val = option_rows[i].id;
     }
+    opterr = 0;
     for (int id; (id = getopt_long(argc, argv, "qh", longs, NULL)) != -1;) {
         if (id == 'h') {
             print_help();
@@ -289,10 +290,8 @@ static int options_parse(settings *s, int argc, char **argv)
         for (size_t i = 0; i < HAK_COUNT_OF(option_rows); i++)
             if (option_rows[i].id == id)
                 row = &option_rows[i];
-        if (row == NULL) {
-            fputs(TOOL ": see " TOOL " --help\n", stderr);
-            return EXIT_TROUBLE;
-        }
+        if (row == NULL)
+            return trouble(argv[optind - 1], "unknown option, or one that wants a value; see " TOOL " --help");
         int status = option_apply(s, row, optarg);
         if (status != 0)
             return status;
