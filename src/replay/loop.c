@@ -18,11 +18,16 @@
 #include "replay/sync.h"
 #include "trace/event.h"
 
-#define STACK_BYTES         ((size_t)128 << 10) /* of a replay thread, guard page included */
-#define STACK_TOUCHED_BYTES ((size_t)16 << 10)  /* holds its descriptor, static TLS and the loop's frames */
-#define STACKS_MIN          4096u               /* kept even where fewer threads are alive at once */
-#define SPINS_ALONE         2000u               /* before a thread sleeps: every thread has a core */
-#define SPINS_CROWDED       20u                 /* more threads than cores: whom we wait for needs ours */
+/* Of a replay thread, guard page included. A sanitizer keeps its own state of a thread there. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define STACK_BYTES (2 * HAK_MIB)
+#else
+#define STACK_BYTES (128 * HAK_KIB)
+#endif
+#define STACK_TOUCHED_BYTES ((size_t)16 << 10) /* holds its descriptor, static TLS and the loop's frames */
+#define STACKS_MIN          4096u              /* kept even where fewer threads are alive at once */
+#define SPINS_ALONE         2000u              /* before a thread sleeps: every thread has a core */
+#define SPINS_CROWDED       20u                /* more threads than cores: whom we wait for needs ours */
 
 typedef struct player {
     alignas(HAK_CACHE_LINE) hak_loop *loop;
