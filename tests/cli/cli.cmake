@@ -2,3 +2,4 @@
 add_executable(make_program tools/make_program.c)
 target_link_libraries(make_program PRIVATE hak_flags hak_base hak_trace)
 hak_bats(replay cli/replay.bats TOOLS_ONLY)
+hak_bats(bench cli/bench.bats TOOLS_ONLY)
