@@ -83,6 +83,29 @@ void *hak_os_remap(void *at, size_t old_bytes, size_t new_bytes)
     return moved == MAP_FAILED ? NULL : moved;
 }
 
+bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes)
+{
+    int saved = errno;
+    bool done = mremap(at, old_bytes, new_bytes, 0) != MAP_FAILED;
+    errno = saved;
+    return done;
+}
+
+void *hak_os_remap_aligned(void *at, size_t old_bytes, size_t new_bytes, size_t align_bytes)
+{
+    int saved = errno;
+    void *place = map(new_bytes, align_bytes, MAP_NORESERVE);
+    if (place == NULL) {
+        errno = saved;
+        return NULL;
+    }
+    void *moved = mremap(at, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+    if (moved == MAP_FAILED)
+        munmap(place, new_bytes);
+    errno = saved;
+    return moved == MAP_FAILED ? NULL : moved;
+}
+
 uint64_t hak_os_monotonic_ns(void)
 {
     struct timespec now;

@@ -25,6 +25,12 @@ void hak_os_advise_huge(void *at, size_t size_bytes, bool huge);
 /* Grows or moves a mapping; NULL when impossible, then the old one is untouched. */
 void *hak_os_remap(void *at, size_t old_bytes, size_t new_bytes);
 
+/* Grows or shrinks a mapping where it is; false when impossible. */
+bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes);
+
+/* As hak_os_remap; the new place is a multiple of `align_bytes`. */
+void *hak_os_remap_aligned(void *at, size_t old_bytes, size_t new_bytes, size_t align_bytes);
+
 uint64_t hak_os_monotonic_ns(void); /* CLOCK_MONOTONIC through the vDSO */
 
 /* Time stamp counter; ordered after earlier loads, not after earlier stores (rdtsc without a fence). */

@@ -1,0 +1,354 @@
+/* alloc.c: see alloc.h. Decides who serves a request and whose a block is; holds no state and takes no lock
+ * of its own. */
+#include "core/alloc.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/base/bits.h"
+#include "core/base/print.h"
+#include "core/callsite/memo.h"
+#include "core/decide.h"
+#include "core/fast.h"
+#include "core/large.h"
+#include "core/mid.h"
+#include "core/options.h"
+#include "core/plain.h"
+#include "core/policy.h"
+#include "core/research.h"
+
+#define SMALL_ALIGN_MAX HAK_OS_PAGE_BYTES
+#define COPY_SHRINK     2 /* a block that shrinks below 1/2 of its room moves to a smaller one */
+
+typedef struct request {
+    size_t bytes;
+    size_t align;
+    bool zero;
+    bool sampled; /* the learner wants its free */
+    hak_frame frame;
+    hak_decision decision;
+} request;
+
+static void *no_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static _Noreturn HAK_COLD void misuse(const char *text, const void *at)
+{
+    hak_count(HAK_COUNT_MISUSE, 1);
+    hak_fatal_address(text, at);
+}
+
+/* The thread's heap if it has one; never makes one: free must not need memory. */
+static hak_heap *heap_or_null(void)
+{
+    return hak_tls_heap == &hak_heap_none ? NULL : hak_tls_heap;
+}
+
+static void count(hak_heap *heap, hak_heap_counter counter)
+{
+    if (heap != NULL)
+        hak_heap_count(heap, counter, 1);
+}
+
+/* ---- taking ---- */
+
+static void *take_small(hak_heap *heap, const request *r, unsigned class_index)
+{
+    if (r->sampled || heap == NULL)
+        return hak_heap_take_shared(r->sampled, class_index);
+    return hak_heap_take(heap, r->decision.place, class_index);
+}
+
+static void *take_large(const request *r, size_t bytes)
+{
+    hak_large_plan plan = r->decision.plan;
+    if (hak_learn_hooks.large_alloc != NULL) {
+        hak_learn_hooks.large_alloc(r->bytes, r->frame, &plan);
+        hak_count(HAK_COUNT_STRATEGY_CHOSEN, 1);
+    }
+    return hak_large_take(bytes, r->align, r->zero, &plan);
+}
+
+static bool is_mid(size_t bytes, size_t align)
+{
+    return bytes < hak_knob_bytes(HAK_KNOB_LARGE_MIN_BYTES) && bytes <= HAK_MID_MAX_BYTES &&
+           align <= HAK_UNIT_BYTES;
+}
+
+static void *take_pooled(hak_heap *heap, const request *r)
+{
+    unsigned class_index = r->align <= HAK_CLASS_STEP
+                               ? (r->bytes <= HAK_SMALL_MAX_BYTES ? hak_class_of(r->bytes) : HAK_CLASS_NONE)
+                           : r->align <= SMALL_ALIGN_MAX ? hak_class_aligned(r->bytes, r->align)
+                                                         : HAK_CLASS_NONE;
+    if (class_index != HAK_CLASS_NONE) {
+        void *block = take_small(heap, r, class_index);
+        if (block != NULL && r->zero)
+            memset(block, 0, r->bytes);
+        return block;
+    }
+    return is_mid(r->bytes, r->align) ? hak_mid_take(heap, r->bytes, r->zero) : take_large(r, r->bytes);
+}
+
+static void *take_dressed(hak_heap *heap, const request *r)
+{
+    size_t small_bytes = hak_research_small_bytes(r->bytes, r->align);
+    size_t sealed_bytes = r->bytes + HAK_RESEARCH_TAIL_BYTES;
+    void *block;
+    count(heap, HAK_COUNT_HEADER_WRITTEN);
+    count(heap, HAK_COUNT_CONTEXT_EVERY);
+    if (small_bytes <= HAK_SMALL_MAX_BYTES) {
+        unsigned class_index = hak_class_of(small_bytes);
+        block = take_small(heap, r, class_index);
+        if (block != NULL)
+            block = hak_research_dress(hak_slab_of(block), block, r->bytes, r->align, r->decision.site);
+        if (block != NULL && r->zero)
+            memset(block, 0, r->bytes);
+        return block;
+    }
+    block = is_mid(sealed_bytes, r->align) ? hak_mid_take(heap, sealed_bytes, r->zero)
+                                           : take_large(r, sealed_bytes);
+    if (block != NULL)
+        hak_research_seal(block, r->bytes);
+    return block;
+}
+
+static void *take_plain(const request *r)
+{
+    if (r->bytes > HAK_PLAIN_MAX_BYTES || r->align > SMALL_ALIGN_MAX)
+        return take_large(r, r->bytes);
+    void *block = hak_plain_take(r->bytes, r->align);
+    if (block != NULL && r->zero)
+        memset(block, 0, r->bytes);
+    return block;
+}
+
+static bool sample(hak_heap *heap, const request *r)
+{
+    if (hak_learn_hooks.sampled == NULL || heap == NULL || heap->sample_credit-- != 0)
+        return false;
+    heap->sample_credit = hak_learn_hooks.sample_every;
+    hak_heap_count(heap, HAK_COUNT_CONTEXT_SAMPLED, 1);
+    return hak_learn_hooks.sampled(r->frame, r->bytes) && r->align <= HAK_CLASS_STEP &&
+           r->bytes <= HAK_SMALL_MAX_BYTES;
+}
+
+void *hak_alloc(size_t bytes, size_t align, bool zero, hak_frame frame)
+{
+    if (HAK_UNLIKELY(bytes > PTRDIFF_MAX - HAK_GIB || align > PTRDIFF_MAX / 4))
+        return no_memory();
+    hak_heap *heap = hak_heap_get();
+    request r = {.bytes = bytes, .align = align, .zero = zero, .frame = frame};
+    if (!hak_feature_on(HAK_FEATURE_POOL))
+        return take_plain(&r);
+    r.decision = hak_decide(heap, bytes, frame);
+    r.sampled = sample(heap, &r);
+    void *block = hak_feature_on(HAK_FEATURE_HEADERS) ? take_dressed(heap, &r) : take_pooled(heap, &r);
+    if (r.sampled && block != NULL) {
+        hak_count(HAK_COUNT_TRACKED_ALLOC, 1);
+        hak_learn_hooks.tracked_alloc(block, bytes, frame);
+    }
+    return block;
+}
+
+void *hak_malloc_slow(size_t bytes)
+{
+    return hak_alloc(bytes, HAK_CLASS_STEP, false, HAK_FRAME_OF_CALLER());
+}
+
+/* ---- whose it is ---- */
+
+typedef enum owner_kind { OWNER_SMALL, OWNER_MID, OWNER_LARGE, OWNER_PLAIN } owner_kind;
+
+typedef struct owner {
+    owner_kind kind;
+    hak_slab *slab; /* small, mid */
+    hak_large *large;
+    size_t room_bytes; /* what the program may use */
+} owner;
+
+/* `caller`: for the line that is printed when `at` is no live block. */
+static void find_small(owner *who, void *at, const char *invalid, const char *twice, const char *caller)
+{
+    hak_slab *slab = hak_slab_of(at);
+    who->slab = slab;
+    if (slab->kind == HAK_SLAB_MID) {
+        who->kind = OWNER_MID;
+        who->room_bytes = hak_mid_usable(slab);
+        if (at != slab->start)
+            misuse(invalid, at);
+        if (hak_feature_on(HAK_FEATURE_HEADERS)) {
+            who->room_bytes = slab->mid_bytes - HAK_RESEARCH_TAIL_BYTES;
+            hak_research_check_seal(at, who->room_bytes, caller);
+        }
+        return;
+    }
+    who->kind = OWNER_SMALL;
+    if (slab->kind != HAK_SLAB_BLOCKS)
+        misuse(slab->kind == HAK_SLAB_MID_CACHED ? twice : invalid, at);
+    if (hak_feature_on(HAK_FEATURE_HEADERS)) {
+        count(heap_or_null(), HAK_COUNT_HEADER_CHECKED);
+        who->room_bytes = hak_research_check(slab, at, caller);
+        return;
+    }
+    who->room_bytes = slab->block_bytes;
+    if (hak_slab_block_of(slab, at) != at)
+        misuse(invalid, at);
+    const hak_block *block = at;
+    if (block->key == (uintptr_t)atomic_load_explicit(&slab->owner, memory_order_relaxed) &&
+        hak_heap_holds(hak_tls_heap, slab, block))
+        misuse(twice, at);
+}
+
+static owner find(void *at, const char *invalid, const char *twice, const char *caller)
+{
+    owner who = {.kind = OWNER_LARGE};
+    hak_chunk_kind kind = hak_page_map_kind(at);
+    if (kind == HAK_CHUNK_SUPERSLAB && ((uintptr_t)at & (HAK_CHUNK_BYTES - 1)) >= HAK_FIRST_UNIT_START) {
+        find_small(&who, at, invalid, twice, caller);
+    } else if (kind == HAK_CHUNK_PLAIN && (who.room_bytes = hak_plain_usable(at)) != 0) {
+        who.kind = OWNER_PLAIN;
+    } else {
+        bool freed;
+        who.large = hak_large_of(at, &freed);
+        if (who.large == NULL)
+            misuse(freed ? twice : invalid, at);
+        who.room_bytes = hak_large_usable(who.large);
+        if (hak_feature_on(HAK_FEATURE_HEADERS)) {
+            who.room_bytes = who.large->bytes - HAK_RESEARCH_TAIL_BYTES;
+            hak_research_check_seal(at, who.room_bytes, caller);
+        }
+    }
+    return who;
+}
+
+static void put_small(hak_heap *heap, hak_slab *slab, void *at, size_t bytes)
+{
+    if (hak_feature_on(HAK_FEATURE_HEADERS)) {
+        at = hak_research_retire(at, bytes);
+        if (at == NULL)
+            return;
+        slab = hak_slab_of(at);
+    }
+    hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    if (owner_heap == heap) {
+        hak_heap_put(heap, slab, at);
+        return;
+    }
+    if (owner_heap == &hak_heap_tracked) {
+        hak_count(HAK_COUNT_TRACKED_FREE, 1);
+        hak_learn_hooks.tracked_free(at);
+    }
+    hak_heap_put_remote(heap, slab, at);
+}
+
+static void put_large(hak_large *large)
+{
+    if (hak_learn_hooks.large_free != NULL)
+        hak_learn_hooks.large_free(large->bytes, &large->plan, 0);
+    hak_large_put(large);
+}
+
+static void put(const owner *who, void *at)
+{
+    hak_heap *heap = heap_or_null();
+    switch (who->kind) {
+    case OWNER_SMALL:
+        put_small(heap, who->slab, at, who->room_bytes);
+        break;
+    case OWNER_MID:
+        hak_mid_put(heap, who->slab);
+        break;
+    case OWNER_LARGE:
+        put_large(who->large);
+        break;
+    case OWNER_PLAIN:
+        hak_plain_put(at);
+        break;
+    }
+}
+
+void hak_free_slow(void *at)
+{
+    if (at == NULL) {
+        count(heap_or_null(), HAK_COUNT_RETURN_NULL);
+        return;
+    }
+    if (hak_page_map_kind(at) == HAK_CHUNK_PLAIN) {
+        hak_plain_put(at);
+        return;
+    }
+    owner who = find(at, "free(): invalid pointer", "free(): double free of", "free()");
+    put(&who, at);
+}
+
+size_t hak_usable(void *at)
+{
+    if (at == NULL)
+        return 0;
+    return find(at, "malloc_usable_size(): invalid pointer", "malloc_usable_size(): freed block",
+                "malloc_usable_size()")
+        .room_bytes;
+}
+
+/* ---- realloc ---- */
+
+/* The same block at its place, or pages moved; NULL: copy. */
+static void *resize(hak_heap *heap, const owner *who, void *at, size_t bytes)
+{
+    if (hak_feature_on(HAK_FEATURE_HEADERS))
+        return NULL;
+    if (who->kind == OWNER_MID)
+        return is_mid(bytes, 1) && hak_mid_resize(heap, who->slab, bytes) ? at : NULL;
+    if (who->kind == OWNER_LARGE)
+        return hak_large_resize(who->large, bytes);
+    if (bytes > who->room_bytes || bytes < who->room_bytes / COPY_SHRINK)
+        return NULL;
+    count(heap, HAK_COUNT_RETURN_IN_PLACE);
+    return at;
+}
+
+/* A growing block gets room to grow again, by knob or policy, at most HAK_POLICY_MAX_SLACK percent. */
+static size_t with_slack(hak_heap *heap, size_t bytes, hak_frame frame)
+{
+    size_t percent = (size_t)hak_opt.knobs[HAK_KNOB_REALLOC_SLACK_PERCENT];
+    if (hak_feature_on(HAK_FEATURE_POLICY)) {
+        hak_decision decision = hak_decide(heap, bytes, frame);
+        if (decision.slack_percent > percent) {
+            percent = decision.slack_percent;
+            count(heap, HAK_COUNT_POLICY_SLACK);
+        }
+    }
+    return bytes + bytes / 100 * percent;
+}
+
+void *hak_realloc(void *at, size_t bytes, hak_frame frame)
+{
+    if (at == NULL)
+        return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
+    owner who = find(at, "realloc(): invalid pointer", "realloc(): freed block", "realloc()");
+    if (bytes == 0) {
+        put(&who, at);
+        return NULL;
+    }
+    if (bytes > PTRDIFF_MAX - HAK_GIB)
+        return no_memory();
+    hak_heap *heap = heap_or_null();
+    void *same = resize(heap, &who, at, bytes);
+    if (same != NULL)
+        return same;
+    bool grows = bytes > who.room_bytes;
+    size_t ask = grows ? with_slack(heap, bytes, frame) : bytes;
+    void *block = hak_alloc(ask, HAK_CLASS_STEP, false, frame);
+    if (block == NULL && ask != bytes)
+        block = hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
+    if (block == NULL)
+        return !grows && !hak_feature_on(HAK_FEATURE_HEADERS) ? at : NULL;
+    memcpy(block, at, bytes < who.room_bytes ? bytes : who.room_bytes);
+    put(&who, at);
+    return block;
+}

@@ -1,0 +1,28 @@
+/* alloc.h: everything behind the fast paths: which part of the allocator serves a request, and whose block an
+ * address is. Any thread; keeps errno on success and on free. NULL with ENOMEM on failure, the old block
+ * untouched. `frame` is the program's call (frame.h); {0} where nobody will look. Sizes are bytes. */
+#ifndef HAK_CORE_ALLOC_H
+#define HAK_CORE_ALLOC_H
+
+#include "core/callsite/frame.h"
+#include "core/heap.h"
+
+/* `align`: a power of two. */
+void *hak_alloc(size_t bytes, size_t align, bool zero, hak_frame frame);
+void *hak_realloc(void *at, size_t bytes, hak_frame frame);
+
+/* Reports misuse and aborts where `at` is not a live block. NULL does nothing. */
+void hak_free_slow(void *at);
+
+/* 0 for NULL; aborts where `at` is not a live block. */
+size_t hak_usable(void *at);
+
+/* malloc's and operator new's slow halves: they are jumped to, so that the caller's frame is the program's.
+ */
+void *hak_malloc_slow(size_t bytes);
+
+/* init.c: once, from whoever comes first. */
+void hak_init(void);
+extern _Atomic bool hak_ready;
+
+#endif

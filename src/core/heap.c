@@ -1,0 +1,436 @@
+/* heap.c: refill, flush and remote frees of one heap; see heap.h. Never calls malloc, never looks at a
+ * policy. Functions run on the heap's own thread unless heap.h says otherwise. */
+#include "core/heap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/print.h"
+#include "core/options.h"
+
+#define REMOTE_QUEUED      UINT64_C(1)
+#define REMOTE_COUNT_SHIFT 48
+#define REMOTE_ADDRESS     (((UINT64_C(1) << REMOTE_COUNT_SHIFT) - 1) & ~UINT64_C(15))
+#define FRESH_FIRST_COUNT  4    /* blocks the first refill from a new slab carves; then it doubles */
+#define FRESH_MAX_BYTES    8192 /* memory touched ahead of its use, at most */
+
+hak_heap hak_heap_none;
+hak_heap hak_heap_shared = {.state = HAK_HEAP_SHARED};
+hak_heap hak_heap_tracked = {.state = HAK_HEAP_SHARED};
+HAK_TLS_IE hak_heap *hak_tls_heap = &hak_heap_none;
+hak_lock hak_shared_lock = HAK_LOCK_INIT(HAK_RANK_SHARED);
+uint8_t hak_class_routes[HAK_CLASS_MAX];
+
+static hak_bin *bin_of(hak_heap *heap, hak_place place, unsigned class_index)
+{
+    bool unseen = place == HAK_PLACE_DEFAULT && hak_class_routes[class_index] == HAK_ROUTE_LIST;
+    return unseen ? &heap->bins[class_index] : &heap->placed[place][class_index];
+}
+
+static void slab_link(hak_heap *heap, hak_slab *slab)
+{
+    hak_slab **first = &heap->partial[slab->lifetime][slab->class_index];
+    slab->prev = NULL;
+    slab->next = *first;
+    if (*first != NULL)
+        (*first)->prev = slab;
+    *first = slab;
+    slab->linked = true;
+}
+
+void hak_slab_unlink(hak_heap *heap, hak_slab *slab)
+{
+    if (slab->prev != NULL)
+        slab->prev->next = slab->next;
+    else
+        heap->partial[slab->lifetime][slab->class_index] = slab->next;
+    if (slab->next != NULL)
+        slab->next->prev = slab->prev;
+    slab->linked = false;
+}
+
+void hak_slab_own(hak_heap *heap, hak_slab *slab)
+{
+    hak_bin *bin = bin_of(heap, (hak_place)slab->lifetime, slab->class_index);
+    for (unsigned i = 0; i < slab->units; i++) {
+        slab[i].bin = bin;
+        atomic_store_explicit(&slab[i].owner, heap, memory_order_release);
+    }
+}
+
+static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
+{
+    const hak_class *entry = &hak_classes.of[class_index];
+    bool zeroed;
+    hak_slab *slab = hak_pool_take(entry->units, true, &zeroed);
+    if (slab == NULL)
+        return NULL;
+    size_t head_bytes = (size_t)(slab->start - (char *)hak_superslab_of(slab)) & (HAK_UNIT_BYTES - 1);
+    slab->kind = HAK_SLAB_BLOCKS;
+    slab->block_bytes = entry->block_bytes;
+    slab->reciprocal = entry->reciprocal;
+    slab->class_index = (uint8_t)class_index;
+    slab->lifetime = (uint8_t)place;
+    slab->capacity = (uint16_t)((entry->units * HAK_UNIT_BYTES - head_bytes) / entry->block_bytes);
+    hak_slab_own(heap, slab);
+    slab_link(heap, slab);
+    hak_heap_count(heap, HAK_COUNT_REFILL_SLAB, 1);
+    return slab;
+}
+
+/* All blocks are home. Kept while the heap keeps few, for a program that takes and frees in turns. */
+static void slab_emptied(hak_heap *heap, hak_slab *slab)
+{
+    if ((atomic_load_explicit(&slab->remote, memory_order_relaxed) & REMOTE_QUEUED) != 0)
+        return; /* still on a pending stack: whoever drains it comes here again */
+    uint32_t keep = heap->state == HAK_HEAP_LIVE ? (uint32_t)hak_opt.knobs[HAK_KNOB_SLAB_KEEP_COUNT] : 0;
+    if (slab->linked && slab->units == 1 && heap->empty_kept < keep && slab->prev == NULL &&
+        slab->next == NULL) {
+        heap->empty_kept++;
+        slab->reserved = true;
+        return;
+    }
+    if (slab->linked)
+        hak_slab_unlink(heap, slab);
+    hak_pool_give(slab);
+}
+
+static void slab_used_again(hak_heap *heap, hak_slab *slab)
+{
+    if (slab->reserved) {
+        heap->empty_kept--;
+        slab->reserved = false;
+    }
+}
+
+static _Noreturn HAK_COLD void corrupted(const void *at)
+{
+    hak_fatal_address("free list corrupted (write after free) near", at);
+}
+
+void *hak_slab_block_of(const hak_slab *slab, const void *at)
+{
+    size_t offset = (size_t)((const char *)at - slab->start);
+    uint32_t number = hak_class_quotient(slab->reciprocal, offset);
+    return (const char *)at < slab->start || number >= slab->fresh
+               ? NULL
+               : slab->start + (size_t)number * slab->block_bytes;
+}
+
+/* Splices what other threads freed into the local list. `popped`: the caller took the slab off a pending
+ * stack, so the queued bit is its to clear. */
+static uint32_t take_remote(hak_slab *slab, bool popped)
+{
+    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    if (popped)
+        word = atomic_exchange_explicit(&slab->remote, 0, memory_order_acquire);
+    else if (word >> REMOTE_COUNT_SHIFT == 0)
+        return 0;
+    else
+        while (!atomic_compare_exchange_weak_explicit(&slab->remote, &word, word & REMOTE_QUEUED,
+                                                      memory_order_acquire, memory_order_relaxed))
+            ;
+    uint32_t count = (uint32_t)(word >> REMOTE_COUNT_SHIFT);
+    if (count == 0)
+        return 0;
+    hak_block *first = (hak_block *)(word & REMOTE_ADDRESS);
+    if (count > slab->used)
+        corrupted(first);
+    if (slab->local != NULL) {
+        hak_block *last = first;
+        for (uint32_t i = 1; i < count; i++) {
+            last = last->next;
+            if (hak_superslab_of(last) != hak_superslab_of(slab))
+                corrupted(slab->start);
+        }
+        last->next = slab->local;
+    }
+    slab->local = first;
+    slab->used -= count;
+    return count;
+}
+
+void hak_heap_drain(hak_heap *heap)
+{
+    if (atomic_load_explicit(&heap->pending, memory_order_relaxed) == NULL)
+        return;
+    hak_slab *slab = atomic_exchange_explicit(&heap->pending, NULL, memory_order_acquire);
+    while (slab != NULL) {
+        hak_slab *next = slab->pending_next;
+        hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
+        if (owner != heap) { /* adopted by another heap meanwhile: hand it on, still queued */
+            hak_slab *top = atomic_load_explicit(&owner->pending, memory_order_relaxed);
+            do
+                slab->pending_next = top;
+            while (!atomic_compare_exchange_weak_explicit(&owner->pending, &top, slab, memory_order_release,
+                                                          memory_order_relaxed));
+        } else {
+            take_remote(slab, true);
+            if (slab->used < slab->capacity && !slab->linked)
+                slab_link(heap, slab);
+            if (slab->used == 0 && !slab->reserved)
+                slab_emptied(heap, slab);
+        }
+        slab = next;
+    }
+}
+
+/* Moves up to `want` blocks of the local list out; they stay linked, the last one to NULL. */
+static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
+{
+    uint32_t home = slab->fresh - slab->used;
+    hak_block *first = slab->local;
+    if (home <= want + want / 2) {
+        slab->local = NULL;
+        *count = home;
+    } else {
+        hak_block *last = first;
+        for (uint32_t i = 1; i < want; i++) {
+            last = last->next;
+            if (hak_superslab_of(last) != hak_superslab_of(slab))
+                corrupted(slab->start);
+        }
+        slab->local = last->next;
+        last->next = NULL;
+        *count = want;
+    }
+    slab->used += *count;
+    return first;
+}
+
+/* Links blocks that were never used. Few at first: a small program touches little memory. */
+static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint32_t *count)
+{
+    uint32_t ahead = slab->fresh > FRESH_FIRST_COUNT ? slab->fresh : FRESH_FIRST_COUNT;
+    uint32_t by_bytes = (uint32_t)(FRESH_MAX_BYTES / slab->block_bytes);
+    uint32_t n = (uint32_t)(slab->capacity - slab->fresh);
+    n = n < want ? n : want;
+    n = n < ahead ? n : ahead;
+    n = n < by_bytes ? n : by_bytes;
+    if (n == 0)
+        n = 1;
+    char *at = slab->start + (size_t)slab->fresh * slab->block_bytes;
+    hak_block *first = (hak_block *)at;
+    for (uint32_t i = 0; i < n; i++) {
+        hak_block *block = (hak_block *)at;
+        at += slab->block_bytes;
+        block->next = i + 1 < n ? (hak_block *)at : NULL;
+        block->key = (uintptr_t)heap;
+    }
+    slab->fresh = (uint16_t)(slab->fresh + n);
+    slab->used += n;
+    *count = n;
+    return first;
+}
+
+/* One slab's blocks, by stage; NULL when it has none. */
+static hak_block *take_from(hak_heap *heap, hak_slab *slab, uint32_t want)
+{
+    hak_heap_counter stage = HAK_COUNT_REFILL_LOCAL;
+    uint32_t count = 0;
+    hak_block *first = NULL;
+    if (slab->local == NULL && take_remote(slab, false) != 0)
+        stage = HAK_COUNT_REFILL_REMOTE;
+    if (slab->local != NULL) {
+        first = take_local(slab, want, &count);
+    } else if (slab->fresh < slab->capacity) {
+        stage = HAK_COUNT_REFILL_FRESH;
+        first = take_fresh(heap, slab, want, &count);
+    } else {
+        return NULL;
+    }
+    slab_used_again(heap, slab);
+    hak_heap_count(heap, stage, 1);
+    hak_heap_count(heap, HAK_COUNT_REFILL_BLOCKS, count);
+    return first;
+}
+
+static hak_block *refill(hak_heap *heap, hak_place place, unsigned class_index, uint32_t want)
+{
+    hak_slab **partial = &heap->partial[place][class_index];
+    bool drained = false;
+    for (;;) {
+        hak_slab *slab = *partial;
+        if (slab == NULL && !drained) {
+            hak_heap_drain(heap);
+            drained = true;
+            continue;
+        }
+        if (slab == NULL && (slab = hak_heap_adopt(heap, place, class_index)) != NULL) {
+            for (hak_block *block = slab->local; block != NULL; block = block->next)
+                block->key = (uintptr_t)heap;
+            slab_link(heap, slab);
+            hak_heap_count(heap, HAK_COUNT_REFILL_ADOPTED, 1);
+        }
+        if (slab == NULL && (slab = slab_new(heap, place, class_index)) == NULL) {
+            errno = ENOMEM;
+            return NULL;
+        }
+        hak_block *first = take_from(heap, slab, want);
+        if (first != NULL)
+            return first;
+        hak_slab_unlink(heap, slab);
+        if (*partial != NULL)
+            hak_heap_count(heap, HAK_COUNT_REFILL_PARTIAL, 1);
+    }
+}
+
+void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
+{
+    hak_bin *bin = bin_of(heap, place, class_index);
+    hak_block *block = bin->head;
+    if (block == NULL) {
+        uint32_t want = (uint32_t)hak_opt.knobs[HAK_KNOB_TINY_REFILL_COUNT];
+        uint32_t most = bin->limit / 2 + 1;
+        block = refill(heap, place, class_index, want < most ? want : most);
+        if (block == NULL)
+            return NULL;
+    }
+    bin->head = block->next;
+    block->key = 0;
+    return block;
+}
+
+void *hak_heap_take_shared(bool tracked, unsigned class_index)
+{
+    hak_heap *heap = tracked ? &hak_heap_tracked : &hak_heap_shared;
+    hak_lock_take(&hak_shared_lock);
+    void *block = hak_heap_take(heap, HAK_PLACE_DEFAULT, class_index);
+    hak_lock_give(&hak_shared_lock);
+    return block;
+}
+
+/* One of the heap's own blocks goes home to its slab. */
+static void put_local(hak_heap *heap, hak_block *block)
+{
+    hak_slab *slab = hak_slab_of(block);
+    if (hak_slab_block_of(slab, block) != block)
+        hak_fatal_address("free(): invalid pointer (inside a block)", block);
+    if (slab->used == 0 || atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap)
+        corrupted(block);
+    block->next = slab->local;
+    slab->local = block;
+    slab->used--;
+    if (!slab->linked)
+        slab_link(heap, slab);
+    if (slab->used == 0)
+        slab_emptied(heap, slab);
+}
+
+/* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. */
+static void bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
+{
+    hak_block *block = bin->head;
+    if (keep == 0) {
+        bin->head = NULL;
+    } else {
+        for (uint32_t i = 1; i < keep && block != NULL; i++)
+            block = block->next;
+        if (block == NULL)
+            return;
+        hak_block *rest = block->next;
+        block->next = NULL;
+        block = rest;
+    }
+    uint64_t count = 0;
+    while (block != NULL) {
+        hak_block *next = block->next;
+        put_local(heap, block);
+        block = next;
+        count++;
+    }
+    hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, count);
+}
+
+void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
+{
+    hak_bin *bin = slab->bin;
+    if (bin->limit == 0) { /* no lists */
+        block->key = (uintptr_t)heap;
+        bin->room = 0;
+        hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
+        put_local(heap, block);
+        return;
+    }
+    block->key = (uintptr_t)heap;
+    block->next = bin->head;
+    bin->head = block;
+    hak_heap_count(heap, HAK_COUNT_FREE_TLS_SLL, 1);
+
+    uint32_t count = 0;
+    for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = at->next)
+        count++;
+    if (count > bin->limit) {
+        bin_flush(heap, bin, bin->limit / 2);
+        count = bin->limit / 2;
+    }
+    uint32_t spare = bin->limit - count;
+    bin->room = spare > bin->limit / 2 ? spare : bin->limit / 2 + 1;
+    heap->granted += bin->room;
+}
+
+void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
+{
+    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
+    block->key = (uintptr_t)owner;
+    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    uint64_t next;
+    do {
+        block->next = (hak_block *)(word & REMOTE_ADDRESS);
+        next = ((word >> REMOTE_COUNT_SHIFT) + 1) << REMOTE_COUNT_SHIFT | (uintptr_t)block | REMOTE_QUEUED;
+    } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &word, next, memory_order_release,
+                                                    memory_order_relaxed));
+    if (heap != NULL)
+        hak_heap_count(heap, HAK_COUNT_FREE_SS_REMOTE, 1);
+    if ((word & REMOTE_QUEUED) == 0) {
+        owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
+        hak_slab *top = atomic_load_explicit(&owner->pending, memory_order_relaxed);
+        do
+            slab->pending_next = top;
+        while (!atomic_compare_exchange_weak_explicit(&owner->pending, &top, slab, memory_order_release,
+                                                      memory_order_relaxed));
+    }
+    /* Nobody else will look at a heap without a thread; an idle slab of it must not stay for ever. */
+    if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HAK_HEAP_ABANDONED)
+        hak_heap_drain_abandoned(owner);
+}
+
+static bool list_holds(const hak_block *list, const hak_block *block, uint32_t most)
+{
+    for (uint32_t i = 0; list != NULL && i < most; i++, list = list->next)
+        if (list == block)
+            return true;
+    return false;
+}
+
+bool hak_heap_holds(hak_heap *heap, const hak_slab *slab, const hak_block *block)
+{
+    uint32_t most = slab->capacity;
+    if (atomic_load_explicit(&slab->owner, memory_order_relaxed) == heap)
+        return list_holds(slab->bin->head, block, UINT32_MAX) || list_holds(slab->local, block, most);
+    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
+    return (const hak_block *)(word & REMOTE_ADDRESS) == block;
+}
+
+void hak_heap_flush(hak_heap *heap)
+{
+    for (unsigned i = 0; i < hak_classes.count; i++) {
+        bin_flush(heap, &heap->bins[i], 0);
+        for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
+            bin_flush(heap, &heap->placed[place][i], 0);
+    }
+    hak_heap_drain(heap);
+    for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
+        for (unsigned i = 0; i < hak_classes.count; i++)
+            for (hak_slab *slab = heap->partial[place][i], *next; slab != NULL; slab = next) {
+                next = slab->next;
+                if (slab->used == 0 && slab->reserved) {
+                    slab_used_again(heap, slab);
+                    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
+                    if ((word & REMOTE_QUEUED) == 0) {
+                        hak_slab_unlink(heap, slab);
+                        hak_pool_give(slab);
+                    }
+                }
+            }
+}

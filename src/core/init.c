@@ -1,0 +1,100 @@
+/* init.c: start, the threads' comings and goings, and the end. The first call into the library, from whoever
+ * it comes, initializes it; the constructor only makes sure that it happened and registers what needs libc.
+ */
+#include "core/alloc.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "core/include/hakmem.h"
+#include "core/decide.h"
+#include "core/fork.h"
+#include "core/mid.h"
+#include "core/options.h"
+#include "core/policy.h"
+#include "core/research.h"
+
+_Atomic bool hak_ready;
+
+static hak_lock init_lock = HAK_LOCK_INIT(HAK_RANK_INIT);
+static pthread_key_t leave_key;
+static bool leave_key_made;
+static HAK_TLS_IE bool
+    thread_left; /* its heap was left: what its last destructors do goes to the shared heap */
+
+static void thread_leaves(void *heap)
+{
+    thread_left = true;
+    hak_tls_heap = &hak_heap_none;
+    hak_mid_flush(heap);
+    hak_heap_leave(heap);
+}
+
+static void init_locked(void)
+{
+    hak_page_map_init();
+    hak_options_init();
+    const uint32_t *sizes = NULL;
+    uint32_t count = hak_feature_on(HAK_FEATURE_POLICY) ? hak_policy_classes(&sizes) : 0;
+    hak_classes_init(sizes, count);
+    hak_decide_init();
+    hak_heap_init_bins(&hak_heap_shared, false);
+    hak_heap_init_bins(&hak_heap_tracked, false);
+    leave_key_made = pthread_key_create(&leave_key, thread_leaves) == 0;
+}
+
+void hak_init(void)
+{
+    hak_lock_take(&init_lock);
+    if (!atomic_load_explicit(&hak_ready, memory_order_relaxed)) {
+        int saved = errno;
+        init_locked();
+        errno = saved;
+        atomic_store_explicit(&hak_ready, true, memory_order_release);
+    }
+    hak_lock_give(&init_lock);
+}
+
+HAK_COLD static hak_heap *first_use(void)
+{
+    if (!atomic_load_explicit(&hak_ready, memory_order_acquire))
+        hak_init();
+    if (thread_left || !hak_feature_on(HAK_FEATURE_POOL))
+        return NULL;
+    int saved = errno;
+    hak_heap *heap = hak_heap_new();
+    if (heap != NULL) {
+        hak_tls_heap = heap; /* before pthread_setspecific, which may allocate */
+        if (leave_key_made)
+            pthread_setspecific(leave_key, heap);
+    }
+    errno = saved;
+    return heap;
+}
+
+hak_heap *hak_heap_get(void)
+{
+    hak_heap *heap = hak_tls_heap;
+    return HAK_LIKELY(heap != &hak_heap_none) ? heap : first_use();
+}
+
+__attribute__((constructor)) static void library_starts(void)
+{
+    if (!atomic_load_explicit(&hak_ready, memory_order_acquire))
+        hak_init();
+    hak_fork_register();
+    if (hak_opt.show_config)
+        hakmem_print_config();
+}
+
+__attribute__((destructor)) static void library_ends(void)
+{
+    if (hak_feature_on(HAK_FEATURE_HEADERS))
+        hak_research_check_quarantine();
+    if (hak_opt.stats == HAK_STATS_JSON)
+        hak_stats_print(HAK_STATS_SHAPE_JSON);
+    else if (hak_opt.stats == HAK_STATS_TABLE || hak_feature_on(HAK_FEATURE_DUMP))
+        hak_stats_print(HAK_STATS_SHAPE_TABLE);
+    else if (hak_feature_on(HAK_FEATURE_SUMMARY))
+        hak_stats_print(HAK_STATS_SHAPE_SUMMARY);
+}

@@ -1,0 +1,60 @@
+/* lock.c: sleeping and waking for lock.h, and the lock order assertion of debug builds.
+ * Never allocates; keeps errno. Any thread. */
+#include "core/lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/base/print.h"
+
+#define SPIN_COUNT 64 /* about the length of the critical sections that do not enter the kernel */
+
+static void futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+    int saved = errno;
+    syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+    errno = saved;
+}
+
+void hak_lock_wait(hak_lock *lock)
+{
+    for (unsigned i = 0; i < SPIN_COUNT; i++) {
+        uint32_t expected = 0;
+        if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return;
+        __builtin_ia32_pause();
+    }
+    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
+        futex(&lock->word, FUTEX_WAIT, 2);
+}
+
+void hak_lock_wake(hak_lock *lock)
+{
+    futex(&lock->word, FUTEX_WAKE, 1);
+}
+
+#if defined(HAKMEM_DEBUG)
+static HAK_TLS_IE uint32_t held_ranks;
+
+void hak_lock_note(const hak_lock *lock, bool taken)
+{
+    uint32_t bit = 1u << lock->rank;
+    if (taken) {
+        hak_assert(held_ranks < bit); /* ascending, and not this one already */
+        held_ranks |= bit;
+    } else {
+        hak_assert((held_ranks & bit) != 0);
+        held_ranks &= ~bit;
+    }
+}
+#else
+void hak_lock_note(const hak_lock *lock, bool taken)
+{
+    (void)lock;
+    (void)taken;
+}
+#endif

@@ -1,0 +1,75 @@
+/* mid.c: see mid.h. Never allocates from malloc; the pool does its own locking. */
+#include "core/mid.h"
+
+#include <string.h>
+
+#include "core/options.h"
+
+static unsigned units_for(size_t bytes)
+{
+    return (unsigned)((bytes + HAK_UNIT_BYTES - 1) / HAK_UNIT_BYTES);
+}
+
+void *hak_mid_take(hak_heap *heap, size_t bytes, bool zero)
+{
+    unsigned units = units_for(bytes);
+    bool zeroed = false;
+    hak_slab *run = heap != NULL ? heap->mid_cache[units] : NULL;
+    if (run != NULL) {
+        heap->mid_cache[units] = run->next;
+        heap->mid_cache_bytes -= hak_mid_usable(run);
+        hak_heap_count(heap, HAK_COUNT_MID_CACHE_HIT, 1);
+    } else {
+        run = hak_pool_take(units, false, &zeroed);
+        if (run == NULL)
+            return NULL;
+    }
+    run->kind = HAK_SLAB_MID;
+    run->mid_bytes = bytes;
+    if (heap != NULL)
+        hak_heap_count(heap, HAK_COUNT_MID_ALLOC, 1);
+    if (zero && !zeroed)
+        memset(run->start, 0, bytes);
+    return run->start;
+}
+
+void hak_mid_put(hak_heap *heap, hak_slab *run)
+{
+    size_t usable = hak_mid_usable(run);
+    if (heap != NULL)
+        hak_heap_count(heap, HAK_COUNT_MID_FREE, 1);
+    if (heap == NULL || !hak_feature_on(HAK_FEATURE_LISTS) ||
+        heap->mid_cache_bytes + usable > hak_knob_bytes(HAK_KNOB_MID_CACHE_BYTES)) {
+        hak_pool_give(run);
+        return;
+    }
+    run->kind = HAK_SLAB_MID_CACHED;
+    run->next = heap->mid_cache[run->units];
+    heap->mid_cache[run->units] = run;
+    heap->mid_cache_bytes += usable;
+}
+
+bool hak_mid_resize(hak_heap *heap, hak_slab *run, size_t bytes)
+{
+    unsigned units = units_for(bytes);
+    if (bytes <= HAK_SMALL_MAX_BYTES || units > HAK_RUN_MAX_UNITS)
+        return false;
+    if (units > run->units && !hak_pool_grow(run, units))
+        return false;
+    hak_pool_shrink(run, units);
+    run->mid_bytes = bytes;
+    if (heap != NULL)
+        hak_heap_count(heap, HAK_COUNT_RETURN_IN_PLACE, 1);
+    return true;
+}
+
+void hak_mid_flush(hak_heap *heap)
+{
+    for (unsigned units = 1; units <= HAK_RUN_MAX_UNITS; units++)
+        while (heap->mid_cache[units] != NULL) {
+            hak_slab *run = heap->mid_cache[units];
+            heap->mid_cache[units] = run->next;
+            hak_pool_give(run);
+        }
+    heap->mid_cache_bytes = 0;
+}

@@ -1,0 +1,408 @@
+/* superslab.c: see superslab.h. All state under hak_pool_lock; never allocates from malloc. Concurrency: any
+ * thread. */
+#include "core/superslab.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/bits.h"
+#include "core/base/os.h"
+#include "core/options.h"
+#include "core/stats.h"
+
+#define ALL_UNITS  UINT32_MAX
+#define LIST_FULL  HAK_UNITS       /* nothing free */
+#define RUN_LISTS  (HAK_UNITS + 1) /* by run_max; 0: unit 0 only */
+#define NS_PER_MS  UINT64_C(1000000)
+#define LIVE_SHARE 100 /* purge_keep_percent is of this */
+
+hak_lock hak_pool_lock = HAK_LOCK_INIT(HAK_RANK_POOL);
+
+static hak_superslab *run_lists[RUN_LISTS];
+static uint32_t run_lists_filled; /* bit per list that is not empty, LIST_FULL left out */
+static hak_superslab *all_supers;
+static hak_superslab *dirty_first, *dirty_last;
+static size_t super_count;
+static size_t empty_count; /* SuperSlabs without a used unit */
+static size_t used_bytes;
+static size_t dirty_bytes;
+
+/* The pool list of a SuperSlab with these free units. */
+static unsigned run_max_of(uint32_t free_units)
+{
+    if (free_units == 0)
+        return LIST_FULL;
+    uint32_t runs = free_units & ~1u;
+    unsigned length = 0;
+    for (; runs != 0; runs &= runs >> 1)
+        length++;
+    return length;
+}
+
+static uint32_t mask_of(unsigned first, unsigned units)
+{
+    return (units == HAK_UNITS ? ALL_UNITS : (1u << units) - 1) << first;
+}
+
+static void list_remove(hak_superslab *super)
+{
+    if (super->prev != NULL)
+        super->prev->next = super->next;
+    else
+        run_lists[super->run_max] = super->next;
+    if (super->next != NULL)
+        super->next->prev = super->prev;
+    if (run_lists[super->run_max] == NULL && super->run_max != LIST_FULL)
+        run_lists_filled &= ~(1u << super->run_max);
+}
+
+static void list_add(hak_superslab *super)
+{
+    super->run_max = run_max_of(super->free_units);
+    super->prev = NULL;
+    super->next = run_lists[super->run_max];
+    if (super->next != NULL)
+        super->next->prev = super;
+    run_lists[super->run_max] = super;
+    if (super->run_max != LIST_FULL)
+        run_lists_filled |= 1u << super->run_max;
+}
+
+static void dirty_unlink(hak_superslab *super)
+{
+    if (!super->dirty_linked)
+        return;
+    if (super->dirty_prev != NULL)
+        super->dirty_prev->dirty_next = super->dirty_next;
+    else
+        dirty_first = super->dirty_next;
+    if (super->dirty_next != NULL)
+        super->dirty_next->dirty_prev = super->dirty_prev;
+    else
+        dirty_last = super->dirty_prev;
+    super->dirty_linked = false;
+}
+
+static void dirty_link_last(hak_superslab *super, uint64_t now_ns)
+{
+    dirty_unlink(super);
+    super->dirty_since_ns = now_ns;
+    super->dirty_prev = dirty_last;
+    super->dirty_next = NULL;
+    if (dirty_last != NULL)
+        dirty_last->dirty_next = super;
+    else
+        dirty_first = super;
+    dirty_last = super;
+    super->dirty_linked = true;
+}
+
+/* Small programs pay for huge pages with memory they never asked for, so automatic use starts behind
+ * thp_first_bytes. Without the feature the kernel's own setting stands. */
+static void advise(hak_superslab *super)
+{
+    if (!hak_feature_on(HAK_FEATURE_THP))
+        return;
+    int64_t mode = hak_opt.knobs[HAK_KNOB_THP];
+    super->huge = mode == HAK_THP_MODE_ON ||
+                  (mode == HAK_THP_MODE_AUTO &&
+                   super_count * HAK_SUPERSLAB_BYTES >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES));
+    hak_os_advise_huge(super, HAK_SUPERSLAB_BYTES, super->huge);
+    hak_count(super->huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
+}
+
+static hak_superslab *super_new(void)
+{
+    hak_superslab *super = hak_os_map(HAK_SUPERSLAB_BYTES, HAK_SUPERSLAB_BYTES);
+    if (super == NULL)
+        return NULL;
+    if ((uintptr_t)super >> HAK_CHUNK_SHIFT >= HAK_MAP_CHUNKS) {
+        hak_os_unmap(super, HAK_SUPERSLAB_BYTES);
+        errno = ENOMEM;
+        return NULL;
+    }
+    hak_count(HAK_COUNT_OS_MAP, 1);
+    hak_count(HAK_COUNT_SUPERSLAB_NEW, 1);
+    advise(super);
+    super->free_units = ALL_UNITS;
+    super->all_next = all_supers;
+    if (all_supers != NULL)
+        all_supers->all_prev = super;
+    all_supers = super;
+    super_count++;
+    empty_count++;
+    list_add(super);
+    hak_page_map_set(super, 1, HAK_CHUNK_SUPERSLAB);
+    return super;
+}
+
+static void super_unmap(hak_superslab *super)
+{
+    hak_page_map_set(super, 1, HAK_CHUNK_FOREIGN);
+    dirty_unlink(super);
+    dirty_bytes -= (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+    list_remove(super);
+    if (super->all_prev != NULL)
+        super->all_prev->all_next = super->all_next;
+    else
+        all_supers = super->all_next;
+    if (super->all_next != NULL)
+        super->all_next->all_prev = super->all_prev;
+    super_count--;
+    empty_count--;
+    hak_os_unmap(super, HAK_SUPERSLAB_BYTES);
+    hak_count(HAK_COUNT_OS_UNMAP, 1);
+    hak_count(HAK_COUNT_SUPERSLAB_FREED, 1);
+}
+
+/* Gives the dirty units of one SuperSlab back, a call per run of them. Where the kernel refuses they stay
+ * dirty, out of the list, so that nobody believes them to be zero and nobody asks again at once. */
+static size_t purge_super(hak_superslab *super)
+{
+    size_t purged = 0;
+    uint32_t dirty = super->dirty_units;
+    dirty_unlink(super);
+    while (dirty != 0) {
+        unsigned first = (unsigned)__builtin_ctz(dirty);
+        uint32_t rest = ~(dirty >> first);
+        unsigned units = rest == 0 ? HAK_UNITS - first : (unsigned)__builtin_ctz(rest);
+        if (units > HAK_UNITS - first)
+            units = HAK_UNITS - first;
+        uint32_t mask = mask_of(first, units);
+        char *from = hak_unit_address(super, first);
+        size_t bytes = (size_t)((char *)super + (first + units) * HAK_UNIT_BYTES - from);
+        hak_count(HAK_COUNT_UNIT_PURGE, 1);
+        if (hak_os_purge(from, bytes)) {
+            super->dirty_units &= ~mask;
+            dirty_bytes -= units * HAK_UNIT_BYTES;
+            purged += bytes;
+        }
+        dirty &= ~mask;
+    }
+    return purged;
+}
+
+/* Idle bytes allowed to stay resident. */
+static size_t keep_bytes(void)
+{
+    size_t share = used_bytes / LIVE_SHARE * hak_knob_bytes(HAK_KNOB_PURGE_KEEP_PERCENT);
+    size_t floor = hak_knob_bytes(HAK_KNOB_SUPERSLAB_KEEP_BYTES);
+    return share > floor ? share : floor;
+}
+
+static void purge_some(uint64_t now_ns)
+{
+    if (!hak_feature_on(HAK_FEATURE_BATCH)) {
+        if (dirty_last != NULL)
+            hak_count(HAK_COUNT_PURGE_BYTES, purge_super(dirty_last));
+        return;
+    }
+    size_t keep = keep_bytes();
+    size_t batch = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
+    uint64_t delay_ns = (uint64_t)hak_opt.knobs[HAK_KNOB_PURGE_DELAY_MS] * NS_PER_MS;
+    bool aged = dirty_first != NULL && now_ns - dirty_first->dirty_since_ns > delay_ns && dirty_bytes > keep;
+    if (!aged && dirty_bytes <= keep + batch)
+        return;
+    size_t purged = 0;
+    while (dirty_first != NULL && dirty_bytes > keep)
+        purged += purge_super(dirty_first);
+    hak_count(HAK_COUNT_PURGE_BATCH, 1);
+    hak_count(HAK_COUNT_PURGE_BYTES, purged);
+}
+
+/* First unit of the lowest run of `units` free units in `free_units`, which has one. */
+static unsigned find_run(uint32_t free_units, unsigned units)
+{
+    uint32_t runs = free_units;
+    for (unsigned i = 1; i < units; i++)
+        runs &= free_units >> i;
+    return (unsigned)__builtin_ctz(runs);
+}
+
+/* The SuperSlab with the shortest run that fits: full ones fill up, empty ones stay empty. */
+static hak_superslab *find_super(unsigned units, bool slab)
+{
+    if (slab && units == 1 && run_lists[0] != NULL)
+        return run_lists[0];
+    uint32_t fitting = run_lists_filled & ~((1u << units) - 1);
+    return fitting != 0 ? run_lists[__builtin_ctz(fitting)] : super_new();
+}
+
+static void fill_entries(hak_superslab *super, unsigned first, unsigned units)
+{
+    for (unsigned i = 0; i < units; i++) {
+        hak_slab *entry = &super->slabs[first + i];
+        memset(entry, 0, sizeof *entry);
+        entry->unit_first = (uint8_t)first;
+        entry->units = (uint8_t)units;
+        entry->kind = i == 0 ? HAK_SLAB_FREE : HAK_SLAB_REST;
+        entry->start = hak_unit_address(super, first);
+    }
+}
+
+/* Takes the units out of the free ones; true when all of them are known to be zero. */
+static bool claim(hak_superslab *super, unsigned first, unsigned units)
+{
+    uint32_t mask = mask_of(first, units);
+    bool zeroed = (super->dirty_units & mask) == 0;
+    list_remove(super);
+    if (super->free_units == ALL_UNITS)
+        empty_count--;
+    dirty_bytes -= (size_t)__builtin_popcount(super->dirty_units & mask) * HAK_UNIT_BYTES;
+    super->free_units &= ~mask;
+    super->dirty_units &= ~mask;
+    if (super->dirty_units == 0)
+        dirty_unlink(super);
+    used_bytes += units * HAK_UNIT_BYTES;
+    list_add(super);
+    return zeroed;
+}
+
+hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed)
+{
+    hak_lock_take(&hak_pool_lock);
+    hak_slab *run = NULL;
+    hak_superslab *super = find_super(units, slab);
+    if (super != NULL) {
+        uint32_t usable = slab && units == 1 ? super->free_units : super->free_units & ~1u;
+        unsigned first = find_run(usable, units);
+        *zeroed = claim(super, first, units);
+        fill_entries(super, first, units);
+        run = &super->slabs[first];
+    }
+    hak_lock_give(&hak_pool_lock);
+    return run;
+}
+
+static void release(hak_superslab *super, unsigned first, unsigned units)
+{
+    uint32_t mask = mask_of(first, units);
+    uint64_t now_ns = hak_os_monotonic_ns();
+    list_remove(super);
+    super->free_units |= mask;
+    super->dirty_units |= mask;
+    dirty_bytes += units * HAK_UNIT_BYTES;
+    used_bytes -= units * HAK_UNIT_BYTES;
+    dirty_link_last(super, now_ns);
+    list_add(super);
+    if (super->free_units == ALL_UNITS) {
+        empty_count++;
+        if (empty_count * HAK_SUPERSLAB_BYTES > keep_bytes() + HAK_SUPERSLAB_BYTES) {
+            hak_count(HAK_COUNT_PURGE_BYTES, (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES);
+            super_unmap(super);
+        }
+    }
+    purge_some(now_ns);
+}
+
+void hak_pool_give(hak_slab *run)
+{
+    hak_superslab *super = hak_superslab_of(run);
+    unsigned first = run->unit_first, units = run->units;
+    hak_lock_take(&hak_pool_lock);
+    memset(&super->slabs[first], 0, units * sizeof(hak_slab));
+    for (unsigned i = 0; i < units; i++)
+        super->slabs[first + i].unit_first = (uint8_t)(first + i);
+    release(super, first, units);
+    hak_lock_give(&hak_pool_lock);
+}
+
+bool hak_pool_grow(hak_slab *run, unsigned units)
+{
+    hak_superslab *super = hak_superslab_of(run);
+    unsigned first = run->unit_first, old = run->units;
+    if (first + units > HAK_UNITS)
+        return false;
+    uint32_t mask = mask_of(first + old, units - old);
+    hak_lock_take(&hak_pool_lock);
+    bool fits = (super->free_units & mask) == mask;
+    if (fits) {
+        claim(super, first + old, units - old);
+        for (unsigned i = old; i < units; i++) {
+            super->slabs[first + i] =
+                (hak_slab){.unit_first = (uint8_t)first, .kind = HAK_SLAB_REST, .start = run->start};
+        }
+        run->units = (uint8_t)units;
+    }
+    hak_lock_give(&hak_pool_lock);
+    return fits;
+}
+
+void hak_pool_shrink(hak_slab *run, unsigned units)
+{
+    hak_superslab *super = hak_superslab_of(run);
+    unsigned first = run->unit_first, old = run->units;
+    if (units >= old)
+        return;
+    hak_lock_take(&hak_pool_lock);
+    memset(&super->slabs[first + units], 0, (old - units) * sizeof(hak_slab));
+    for (unsigned i = units; i < old; i++)
+        super->slabs[first + i].unit_first = (uint8_t)(first + i);
+    run->units = (uint8_t)units;
+    release(super, first + units, old - units);
+    hak_lock_give(&hak_pool_lock);
+}
+
+size_t hak_pool_trim(void)
+{
+    size_t purged = 0;
+    hak_lock_take(&hak_pool_lock);
+    for (hak_superslab *super = all_supers, *next; super != NULL; super = next) {
+        next = super->all_next;
+        if (super->free_units == ALL_UNITS) {
+            purged += (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+            super_unmap(super);
+        } else {
+            purged += purge_super(super);
+        }
+    }
+    hak_count(HAK_COUNT_PURGE_BYTES, purged);
+    hak_lock_give(&hak_pool_lock);
+    return purged;
+}
+
+hak_pool_info hak_pool_info_get(void)
+{
+    hak_lock_take(&hak_pool_lock);
+    hak_pool_info info = {super_count, used_bytes, dirty_bytes};
+    hak_lock_give(&hak_pool_lock);
+    return info;
+}
+
+void hak_pool_visit(void (*visit)(hak_superslab *super, void *context), void *context)
+{
+    hak_lock_take(&hak_pool_lock);
+    for (hak_superslab *super = all_supers; super != NULL; super = super->all_next)
+        visit(super, context);
+    hak_lock_give(&hak_pool_lock);
+}
+
+unsigned hak_pool_check(void (*fault)(const char *text, const void *at))
+{
+    unsigned faults = 0;
+    size_t supers = 0, used = 0, dirty = 0, empty = 0;
+#define EXPECT(cond, at) ((cond) ? (void)0 : (faults++, fault("pool: not " #cond, (at))))
+    hak_lock_take(&hak_pool_lock);
+    for (hak_superslab *super = all_supers; super != NULL; super = super->all_next) {
+        supers++;
+        empty += super->free_units == ALL_UNITS;
+        used += HAK_UNITS * HAK_UNIT_BYTES - (size_t)__builtin_popcount(super->free_units) * HAK_UNIT_BYTES;
+        dirty += (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+        EXPECT((super->dirty_units & ~super->free_units) == 0, super);
+        EXPECT(super->run_max == run_max_of(super->free_units), super);
+        EXPECT(hak_page_map_kind(super) == HAK_CHUNK_SUPERSLAB, super);
+        for (unsigned unit = 0; unit < HAK_UNITS; unit++) {
+            const hak_slab *entry = &super->slabs[unit];
+            bool is_free = (super->free_units >> unit & 1) != 0;
+            EXPECT(!is_free || entry->kind == HAK_SLAB_FREE, entry);
+            EXPECT(is_free || super->slabs[entry->unit_first].unit_first == entry->unit_first, entry);
+        }
+    }
+    EXPECT(supers == super_count, NULL);
+    EXPECT(empty == empty_count, NULL);
+    EXPECT(used == used_bytes, NULL);
+    EXPECT(dirty == dirty_bytes, NULL);
+    hak_lock_give(&hak_pool_lock);
+#undef EXPECT
+    return faults;
+}

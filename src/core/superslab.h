@@ -1,0 +1,151 @@
+/* superslab.h: 2 MiB regions cut into 64 KiB units, and the pool that hands out runs of units: to heaps as
+ * slabs of equal blocks, to mid.c as page runs.
+ *
+ * A SuperSlab starts with its header and one hak_slab per unit; the first unit's blocks begin behind them.
+ * The pool is global under one lock (HAK_RANK_POOL), taken once per slab, not per block. Freed units stay
+ * resident ("dirty") up to a bound that follows the live bytes, then the longest idle ones are given back in
+ * batches: so an idle process shrinks without any thread of ours and without a further call.
+ * Sizes are units of 64 KiB unless they say bytes. */
+#ifndef HAK_CORE_SUPERSLAB_H
+#define HAK_CORE_SUPERSLAB_H
+
+#include "core/base/types.h"
+#include "core/lock.h"
+#include "core/pagemap.h"
+#include "core/size_class.h"
+
+#define HAK_SUPERSLAB_BYTES  HAK_CHUNK_BYTES
+#define HAK_UNITS            32 /* per SuperSlab */
+#define HAK_UNIT_SHIFT       16
+#define HAK_FIRST_UNIT_START 8192 /* where unit 0's blocks begin: OS page aligned, behind the header */
+#define HAK_RUN_MAX_UNITS    (HAK_UNITS - 1)
+
+struct hak_heap;
+
+typedef struct hak_block {
+    struct hak_block *next;
+    uintptr_t key; /* of a free block: the owning heap, so that a second free is noticed */
+} hak_block;
+
+/* A thread's list of free blocks of one class. room: frees until the slow path is to look. */
+typedef struct hak_bin {
+    hak_block *head;
+    uint32_t room;
+    uint32_t limit; /* blocks to keep, at most */
+} hak_bin;
+
+typedef enum hak_slab_kind {
+    HAK_SLAB_FREE = 0,
+    HAK_SLAB_BLOCKS = 1, /* first unit of a slab */
+    HAK_SLAB_MID = 2,    /* first unit of a page run in use */
+    HAK_SLAB_MID_CACHED = 3,
+    HAK_SLAB_REST = 4, /* further unit of a slab or a run: unit_first tells whose */
+} hak_slab_kind;
+
+enum { HAK_SLAB_HEADERED = 1 }; /* blocks carry research.h headers */
+
+/* One unit. In the further units of a slab, owner, bin and unit_first are copies, so that free needs no
+ * second look. The first line is read by every free, the second written by other threads. */
+typedef struct hak_slab {
+    struct hak_heap *_Atomic owner; /* NULL: not a slab */
+    hak_bin *bin;                   /* the owner's list for these blocks */
+    char *start;
+    uint64_t reciprocal;
+    hak_block *local; /* blocks at home; owner only, as all below */
+    uint32_t block_bytes;
+    uint32_t used;     /* blocks not at home: live, in a thread list, or on the remote list */
+    uint16_t capacity; /* blocks */
+    uint16_t fresh;    /* blocks from here on were never used */
+    uint8_t class_index;
+    uint8_t kind; /* hak_slab_kind */
+    uint8_t unit_first;
+    uint8_t units;
+    uint8_t lifetime; /* hak_site_lifetime; 3: freed by others */
+    uint8_t flags;
+    uint8_t linked; /* in its heap's partial list */
+    uint8_t reserved;
+
+    /* Free blocks pushed by other threads: address | count << 48 | queued. queued: the slab is on its owner's
+     * pending stack, or about to be. */
+    alignas(HAK_CACHE_LINE) _Atomic uint64_t remote;
+    struct hak_slab *pending_next;
+    struct hak_slab *prev; /* partial list; mid cache */
+    struct hak_slab *next;
+    size_t mid_bytes; /* requested bytes of a mid run */
+    uint64_t reserved2[3];
+} hak_slab;
+
+_Static_assert(sizeof(hak_slab) == 128, "free computes the slab's place with a shift");
+
+typedef struct hak_superslab {
+    uint32_t free_units;  /* bit per unit */
+    uint32_t dirty_units; /* subset of free_units: resident, content unknown */
+    uint32_t run_max;     /* longest run of free units, unit 0 left out: its list in the pool */
+    uint32_t dirty_linked;
+    uint64_t dirty_since_ns;
+    struct hak_superslab *prev, *next;             /* pool list of its run_max */
+    struct hak_superslab *all_prev, *all_next;     /* every SuperSlab */
+    struct hak_superslab *dirty_prev, *dirty_next; /* longest idle first */
+    bool huge;
+    alignas(128) hak_slab slabs[HAK_UNITS];
+} hak_superslab;
+
+_Static_assert(sizeof(hak_superslab) <= HAK_FIRST_UNIT_START, "unit 0 begins behind the header");
+
+typedef struct hak_pool_info {
+    size_t superslabs;
+    size_t used_bytes;
+    size_t dirty_bytes;
+} hak_pool_info;
+
+extern hak_lock hak_pool_lock;
+
+HAK_INLINE hak_superslab *hak_superslab_of(const void *at)
+{
+    return (hak_superslab *)((uintptr_t)at & ~(HAK_SUPERSLAB_BYTES - 1));
+}
+
+/* The unit's own entry; `at` lies in a SuperSlab. */
+HAK_INLINE hak_slab *hak_slab_at(const void *at)
+{
+    return &hak_superslab_of(at)->slabs[(uintptr_t)at >> HAK_UNIT_SHIFT & (HAK_UNITS - 1)];
+}
+
+/* The first unit's entry of the slab or run that `at` lies in. */
+HAK_INLINE hak_slab *hak_slab_of(const void *at)
+{
+    hak_superslab *super = hak_superslab_of(at);
+    return &super->slabs[super->slabs[(uintptr_t)at >> HAK_UNIT_SHIFT & (HAK_UNITS - 1)].unit_first];
+}
+
+HAK_INLINE char *hak_unit_address(const hak_superslab *super, unsigned unit)
+{
+    return (char *)super + unit * HAK_UNIT_BYTES + (unit == 0 ? HAK_FIRST_UNIT_START : 0);
+}
+
+/* A run of units (1 … HAK_RUN_MAX_UNITS), kind FREE, to be filled in by the caller; NULL with ENOMEM. The
+ * entry's unit_first, units and start are set, the same in the further entries. Only single units for slabs
+ * may be unit 0 (`slab`). *zeroed: the bytes are known to be zero. */
+hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed);
+
+/* Gives a run back; clears its entries. */
+void hak_pool_give(hak_slab *run);
+
+/* Grows a run in place to `units`; false when what follows is taken. */
+bool hak_pool_grow(hak_slab *run, unsigned units);
+
+/* Gives the tail of a run back, keeping `units`. */
+void hak_pool_shrink(hak_slab *run, unsigned units);
+
+/* Gives all free memory back to the system now (malloc_trim). Returns the bytes. */
+size_t hak_pool_trim(void);
+
+hak_pool_info hak_pool_info_get(void);
+
+/* Calls `visit` for every SuperSlab, the pool locked. */
+void hak_pool_visit(void (*visit)(hak_superslab *super, void *context), void *context);
+
+/* Pool part of hakmem_check: number of broken invariants, each reported through `fault`. */
+unsigned hak_pool_check(void (*fault)(const char *text, const void *at));
+
+#endif
