@@ -2,7 +2,7 @@
 set(tidy /usr/bin/env python3 -B)
 add_test(NAME tidy.source COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/source.py ${PROJECT_SOURCE_DIR})
 add_test(NAME tidy.self_test COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/source.py --self-test)
-if(HAK_PRELOADS AND TARGET hakmem)
+if(TARGET hakmem)
   add_test(NAME tidy.libhakmem
     COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libraries.py $<TARGET_FILE:hakmem> ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libhakmem.symbols)
 endif()
