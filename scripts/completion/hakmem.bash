@@ -9,7 +9,7 @@ _hakmem_values() { # OPTION: the words that may follow it
     --touch) echo none pages whole ;;
     --order) echo window edges strict ;;
     --objective) echo time rss balanced ;;
-    --sort) echo calls bytes peak live temporary lifetime ;;
+    --sort) echo peak calls bytes live temporary lifetime copied cross-thread ;;
     --color) echo auto always never ;;
   esac
 }
