@@ -32,11 +32,12 @@ static const struct {
              {"copied", SORT_COPIED}, {"cross-thread", SORT_REMOTE}};
 
 static const char help[] =
-    "hakmem-report app.trace.gz                     the profile of one recording\n"
-    "hakmem-report --sort=calls --top=50 a.gz       other order, more rows\n"
-    "hakmem-report hakmem-trace.make.*.gz           a tree of processes as one\n"
-    "hakmem-report --partial app.trace.gz.part      a recording that was killed, or still runs\n"
-    "hakmem-report --verify app.trace.gz            check every byte; status 0 or 2\n"
+    "Examples:\n"
+    "  hakmem-report app.trace.gz                  the profile of one recording\n"
+    "  hakmem-report --sort=calls --top=50 a.gz    other order, more rows\n"
+    "  hakmem-report hakmem-trace.make.*.gz        a tree of processes as one\n"
+    "  hakmem-report --partial a.trace.gz.part     a recording that was killed, or still runs\n"
+    "  hakmem-report --verify app.trace.gz         check every byte; status 0 or 2\n"
     "\n"
     "Usage: hakmem-report [OPTIONS] TRACE…\n"
     "  --sort=KEY        peak (default), calls, bytes, live, temporary, lifetime, copied, cross-thread\n"
@@ -107,9 +108,12 @@ static int trouble(const char *path, const char *text)
     return EXIT_TROUBLE;
 }
 
-static int usage(const char *text)
+static int usage(const char *subject, const char *text)
 {
-    fprintf(stderr, "hakmem-report: %s; see hakmem-report --help\n", text);
+    char safe[256];
+    format_safe(safe, sizeof safe, subject, 0);
+    fprintf(stderr, "hakmem-report: %s%s%s; see hakmem-report --help\n", text, *safe != '\0' ? ": " : "",
+            safe);
     return EXIT_TROUBLE;
 }
 
@@ -297,7 +301,7 @@ static const char *take_option(int option, arguments *args)
         args->options.quiet = true;
         return NULL;
     default:
-        return "unknown option";
+        return "unknown option, or its value is missing";
     }
 }
 
@@ -335,10 +339,10 @@ int main(int argc, char **argv)
         }
         const char *fault = take_option(option, &args);
         if (fault != NULL)
-            return usage(fault);
+            return usage(argv[optind - 1], fault);
     }
     if (optind == argc)
-        return usage("no trace given");
+        return usage("", "no trace given");
     look_at_terminal(&args);
     if (!args.verify)
         return run_report(&args, argv + optind, (size_t)(argc - optind));

@@ -1,6 +1,6 @@
 /* report.h: what hakmem-report's files share. Single-threaded program. */
-#ifndef CLI_REPORT_H
-#define CLI_REPORT_H
+#ifndef HAK_CLI_REPORT_H
+#define HAK_CLI_REPORT_H
 
 #include <stdio.h>
 

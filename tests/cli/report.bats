@@ -200,7 +200,7 @@ json() { # json EXPRESSION: of result.json, which is `r`
 @test "options: help begins with examples, wrong ones are named, full output is noticed" {
     run "$report" --help
     [ "$status" -eq 0 ]
-    [[ "${lines[0]}" == "hakmem-report app.trace.gz"* ]]
+    [[ "${lines[1]}" == "  hakmem-report app.trace.gz"* ]]
     run "$report" --version
     [[ "$output" == "hakmem-report "*"trace format 1"* ]]
     run "$report"
@@ -209,6 +209,7 @@ json() { # json EXPRESSION: of result.json, which is `r`
     [ "$status" -eq 2 ]
     run "$report" --top=-1 "$data/app.gz"
     [ "$status" -eq 2 ]
+    [[ "$output" == "hakmem-report: --top takes a number: --top=-1; see hakmem-report --help" ]]
     run bash -c "'$report' '$data/app.gz' > /dev/full"
     [ "$status" -eq 2 ]
     [[ "$output" == *"No space left"* ]]
