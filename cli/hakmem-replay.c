@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/replay_view.h"
+#include "cli/train_view.h"
 #include "core/base/os.h"
 #include "replay/compare.h"
 
@@ -32,6 +33,10 @@ typedef struct settings {
     unsigned reader_flags;
     bool json, quiet;
     const char *colour;
+    hak_train_options train; /* with export_path set: learn instead of compare */
+    const char *holdouts[HAK_TRAIN_MAX_TRACES];
+    const char *train_option; /* the last option given that only learning has, or NULL */
+    bool learning;            /* --mode=learning, and no other */
 } settings;
 
 static volatile sig_atomic_t interrupted;
@@ -61,6 +66,12 @@ typedef enum option_id {
     OPTION_PARTIAL,
     OPTION_JSON,
     OPTION_COLOUR,
+    OPTION_EXPORT,
+    OPTION_TEXT,
+    OPTION_HOLDOUT,
+    OPTION_OBJECTIVE,
+    OPTION_TIME_LIMIT,
+    OPTION_MATCH_LOG,
     OPTION_VERSION
 } option_id;
 
@@ -92,6 +103,14 @@ static const option_row option_rows[] = {
     {"json", NULL, OPTION_JSON, 0, 0, "print JSON"},
     {"color", "auto|always|never", OPTION_COLOUR, 0, 0,
      "mark significant differences by colour (default auto)"},
+    {"export", "FILE", OPTION_EXPORT, 0, 0, "with --mode=learning: fit a policy to the traces and write it"},
+    {"holdout", "TRACE", OPTION_HOLDOUT, 0, 0,
+     "learning: judge the policy on this trace, not trained on; may be given several times"},
+    {"objective", "balanced|time|rss", OPTION_OBJECTIVE, 0, 0,
+     "learning: what to make better (default balanced)"},
+    {"time-limit", "SECONDS", OPTION_TIME_LIMIT, 1, 1000000, "learning: for the whole (default 60)"},
+    {"match-log", "FILE", OPTION_MATCH_LOG, 0, 0, "learning: write every run that a decision rests on"},
+    {"text", NULL, OPTION_TEXT, 0, 0, "learning: write the policy as text"},
     {"quiet", NULL, 'q', 0, 0, "no progress"},
     {"help", NULL, 'h', 0, 0, "this text"},
     {"version", NULL, OPTION_VERSION, 0, 0, "version"},
@@ -105,6 +124,7 @@ static void print_help(void)
           "  hakmem-replay --mode=fast,balanced app.trace.gz\n"
           "  hakmem-replay --target=jemalloc,jemalloc:MALLOC_CONF=dirty_decay_ms:0 app.trace.gz\n"
           "  hakmem-replay --json app.trace.gz > result.json\n"
+          "  hakmem-replay --mode=learning a.trace.gz b.trace.gz --holdout=c.trace.gz --export=app.policy\n"
           "\n"
           "Usage: hakmem-replay [OPTIONS] TRACE...\n"
           "Replays recorded allocations, thread by thread, on allocators and compares time and memory.\n"
@@ -215,6 +235,44 @@ static int choose(const option_row *row, const char *text, int *value)
     return trouble(text, problem);
 }
 
+static int objective_choose(settings *s, const option_row *row, const char *text)
+{
+    for (unsigned i = 0; i <= HAK_OBJECTIVE_RSS; i++)
+        if (strcmp(hak_objective_text((hak_objective)i), text) == 0) {
+            s->train.objective = (hak_objective)i;
+            return 0;
+        }
+    char problem[128];
+    snprintf(problem, sizeof problem, "--%s is one of %s", row->name, row->argument);
+    return trouble(text, problem);
+}
+
+static int train_option_apply(settings *s, const option_row *row, const char *text, long number)
+{
+    s->train_option = row->name;
+    switch (row->id) {
+    case OPTION_EXPORT:
+        s->train.export_path = text;
+        return 0;
+    case OPTION_HOLDOUT:
+        if (s->train.holdout_count == HAK_TRAIN_MAX_TRACES)
+            return trouble(text, "too many traces held out");
+        s->holdouts[s->train.holdout_count++] = text;
+        return 0;
+    case OPTION_OBJECTIVE:
+        return objective_choose(s, row, text);
+    case OPTION_TIME_LIMIT:
+        s->train.time_limit_s = (double)number;
+        return 0;
+    case OPTION_MATCH_LOG:
+        s->train.match_log = text;
+        return 0;
+    default:
+        s->train.export_text = true;
+        return 0;
+    }
+}
+
 static int option_apply(settings *s, const option_row *row, const char *text)
 {
     long number = 0;
@@ -223,6 +281,7 @@ static int option_apply(settings *s, const option_row *row, const char *text)
         return status;
     switch (row->id) {
     case OPTION_MODE:
+        s->learning = strcmp(text, "learning") == 0;
         return modes_add(s, text);
     case OPTION_TARGET:
         return targets_add(s, text);
@@ -260,6 +319,13 @@ static int option_apply(settings *s, const option_row *row, const char *text)
             return trouble(text, "--color is one of auto|always|never");
         s->colour = text;
         return 0;
+    case OPTION_EXPORT:
+    case OPTION_HOLDOUT:
+    case OPTION_OBJECTIVE:
+    case OPTION_TIME_LIMIT:
+    case OPTION_MATCH_LOG:
+    case OPTION_TEXT:
+        return train_option_apply(s, row, text, number);
     default:
         s->quiet = true;
         return 0;
@@ -291,13 +357,20 @@ static int options_parse(settings *s, int argc, char **argv)
             if (option_rows[i].id == id)
                 row = &option_rows[i];
         if (row == NULL)
-            return trouble(argv[optind - 1], "unknown option, or one that wants a value; see " TOOL " --help");
+            return trouble(argv[optind - 1],
+                           "unknown option, or one that wants a value; see " TOOL " --help");
         int status = option_apply(s, row, optarg);
         if (status != 0)
             return status;
     }
     if (optind == argc)
         return trouble(NULL, "no trace given; record one with: hakmem-trace PROGRAM");
+    if (s->train_option != NULL && (s->train.export_path == NULL || !s->learning)) {
+        char problem[160];
+        snprintf(problem, sizeof problem, "--%s is for learning: --mode=learning --export=FILE",
+                 s->train_option);
+        return trouble(NULL, problem);
+    }
     return argc - optind > MAX_TRACES ? trouble(NULL, "more than 256 traces") : -1;
 }
 
@@ -426,6 +499,33 @@ static bool colour_wanted(const settings *s)
     return strcmp(s->colour, "auto") == 0 && isatty(1) && (no_colour == NULL || no_colour[0] == '\0');
 }
 
+static int train(settings *s, char **traces, int count)
+{
+    hak_train_view view = {.quiet = s->quiet};
+    s->train.traces = (const char *const *)traces;
+    s->train.trace_count = (size_t)count;
+    s->train.holdouts = s->holdouts;
+    s->train.reader_flags = s->reader_flags;
+    s->train.seed = s->seed;
+    s->train.order = s->order;
+    s->train.measure = s->measure;
+    s->train.stop = &interrupted;
+    s->train.progress = hak_train_view_progress;
+    s->train.progress_arg = &view;
+    static hak_train_report report;
+    hak_trace_error error;
+    const char *failed;
+    int status = hak_train(&s->train, &report, &error, &failed);
+    if (view.drawn && status != 0)
+        fputs("\r\033[K", stderr);
+    if (status != 0)
+        return trouble(failed, error.text);
+    hak_train_view_summary(&view, &s->train, &report, s->json);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return trouble(NULL, "cannot write the result");
+    return interrupted ? EXIT_INTERRUPTED : 0;
+}
+
 int main(int argc, char **argv)
 {
     static settings s = {.rounds = 10, .seed = 1, .measure = {.timeout_s = 300, .cpu = -1}, .colour = "auto"};
@@ -433,9 +533,11 @@ int main(int argc, char **argv)
     int status = options_parse(&s, argc, argv);
     if (status >= 0)
         return status;
-    targets_complete(&s);
-    struct sigaction action = {.sa_handler = on_interrupt};
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
+    if (s.train.export_path != NULL)
+        return train(&s, argv + optind, argc - optind);
+    targets_complete(&s);
     hak_replay_setup setup = {.touch = touches[s.measure.touch].name,
                               .order = orders[s.order].name,
                               .rounds = s.rounds,

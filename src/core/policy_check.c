@@ -134,8 +134,10 @@ static bool row_is_sane(const hak_policy_node *node)
     if ((node->flags & HAK_NODE_DEEPER) == 0)
         return node->row.kind == 0 && node->row.cfa_offset == 0 && node->row.bp_slot == 0 &&
                node->row.reserved == 0;
-    return (node->row.kind == HAK_FRAME_SP || node->row.kind == HAK_FRAME_BP) && node->row.reserved == 0 &&
-           node->row.cfa_offset >= -MAX_FRAME_BYTES && node->row.cfa_offset <= MAX_FRAME_BYTES;
+    return (node->row.kind == HAK_FRAME_SP || node->row.kind == HAK_FRAME_BP ||
+            node->row.kind == HAK_FRAME_BP_DEREF) &&
+           node->row.reserved == 0 && node->row.cfa_offset >= -MAX_FRAME_BYTES &&
+           node->row.cfa_offset <= MAX_FRAME_BYTES;
 }
 
 static const char *check_node(const hak_policy_node *node, const view *v)

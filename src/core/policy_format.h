@@ -95,7 +95,7 @@ typedef struct hak_policy_node {
     uint64_t offset; /* return address - load bias of the module */
     uint32_t module;
     uint32_t parent;   /* HAK_POLICY_ROOT, or an earlier node with HAK_NODE_DEEPER */
-    hak_frame_row row; /* only with HAK_NODE_DEEPER */
+    hak_frame_row row; /* only with HAK_NODE_DEEPER: SP, BP or BP_DEREF; else zero */
     uint8_t flags;
     uint8_t lifetime;      /* hak_site_lifetime; a DEEPER node's values are the default for unseen children */
     uint8_t retention;     /* hak_site_retention */

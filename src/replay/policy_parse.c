@@ -212,7 +212,7 @@ static bool parse_module(parser *p, char *rest)
     return hak_policy_add_module(p->policy, &module, path) != UINT32_MAX || FAIL(p, "too many modules");
 }
 
-/* "sp+48" or "sp+48,-2". */
+/* "sp+48", "bp+16,-2" or "*bp-8". */
 static bool parse_row(char *text, hak_frame_row *row)
 {
     int64_t cfa_offset, bp_slot = 0;
@@ -222,12 +222,16 @@ static bool parse_row(char *text, hak_frame_row *row)
         if (!signed_number(comma + 1, &bp_slot) || bp_slot < INT16_MIN || bp_slot > INT16_MAX || bp_slot == 0)
             return false;
     }
-    if (strncmp(text, "sp", 2) == 0)
+    if (strncmp(text, "*bp", 3) == 0) {
+        row->kind = HAK_FRAME_BP_DEREF;
+        text++;
+    } else if (strncmp(text, "sp", 2) == 0) {
         row->kind = HAK_FRAME_SP;
-    else if (strncmp(text, "bp", 2) == 0)
+    } else if (strncmp(text, "bp", 2) == 0) {
         row->kind = HAK_FRAME_BP;
-    else
+    } else {
         return false;
+    }
     if (!signed_number(text + 2, &cfa_offset) || cfa_offset < INT32_MIN || cfa_offset > INT32_MAX)
         return false;
     row->cfa_offset = (int32_t)cfa_offset;

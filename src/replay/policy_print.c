@@ -61,7 +61,11 @@ static void print_node(const hak_policy_node *n, unsigned depth, FILE *out)
 {
     fprintf(out, "%*ssite m%" PRIu32 "+0x%" PRIx64, (int)(2 * depth), "", n->module, n->offset);
     if (n->flags & HAK_NODE_DEEPER) {
-        fprintf(out, " up=%s%+" PRId32, n->row.kind == HAK_FRAME_SP ? "sp" : "bp", n->row.cfa_offset);
+        fprintf(out, " up=%s%+" PRId32,
+                n->row.kind == HAK_FRAME_SP   ? "sp"
+                : n->row.kind == HAK_FRAME_BP ? "bp"
+                                              : "*bp",
+                n->row.cfa_offset);
         if (n->row.bp_slot != 0)
             fprintf(out, ",%+d", n->row.bp_slot);
     }

@@ -67,14 +67,18 @@ typedef enum hak_train_family {
 } hak_train_family;
 
 const char *hak_train_family_text(hak_train_family family);
+const char *hak_objective_text(hak_objective objective);
 
 typedef enum hak_train_verdict {
-    HAK_TRAIN_KEPT,
-    HAK_TRAIN_NOTHING_LEARNED, /* the traces give it nothing to decide */
+    HAK_TRAIN_NOTHING_LEARNED, /* the traces give it nothing to decide, or the search found nothing better */
+    HAK_TRAIN_KEPT,            /* pays outside its noise */
+    HAK_TRAIN_UNWEIGHED,       /* kept, but time ran out before it was weighed alone */
     HAK_TRAIN_UNSTABLE,        /* contexts do not foretell it (an interpreter, say): switched off */
     HAK_TRAIN_DID_NOT_PAY,     /* measured, and within its noise or worse */
     HAK_TRAIN_DID_NOT_ACT,     /* the allocator's counters show no decision of it */
 } hak_train_verdict;
+
+const char *hak_train_verdict_text(hak_train_verdict verdict);
 
 typedef struct hak_train_family_report {
     hak_train_verdict verdict;

@@ -1,8 +1,10 @@
 /* bench_program.c: one program under several environments, in interleaved rounds: wall time, processor time
  * and peak resident memory of the whole program, and whether it printed the same each time.
  *
- *   bench_program [--rounds N] [--seed N] [--input FILE] --as NAME [VAR=VALUE]… [--as NAME …]… -- PROGRAM
- * ARGS…
+ *   bench_program [--rounds N] [--seed N] [--input FILE]
+ *                 --as NAME [VAR=VALUE]… [--via WORD]… [--as NAME …]… -- PROGRAM ARGS…
+ *
+ * --via puts a word in front of the program: a wrapper command and its options, a word at a time.
  *
  * Each round runs every variant once, in an order shuffled by the seed; the first variant is what the others
  * are compared with. Figures are medians over the rounds; the ratio is the median of the rounds' own ratios,
@@ -25,6 +27,7 @@
 #define MAX_VARIANTS  32
 #define MAX_VARIABLES 16
 #define MAX_ROUNDS    1000
+#define MAX_WORDS     64
 
 typedef struct run {
     double wall_ms;
@@ -37,6 +40,8 @@ typedef struct variant {
     const char *name;
     const char *variables[MAX_VARIABLES + 1];
     unsigned variable_count;
+    const char *via[MAX_VARIABLES];
+    unsigned via_count;
     bool failed;
     int status;
     run *runs;
@@ -73,9 +78,15 @@ static _Noreturn void become(const variant *which, char **command, int input, in
 {
     for (unsigned i = 0; i < which->variable_count; i++)
         putenv((char *)which->variables[i]);
-    if (dup2(input, 0) < 0 || dup2(output, 1) < 0)
+    char *words[MAX_WORDS + 1] = {NULL};
+    unsigned count = 0;
+    for (unsigned i = 0; i < which->via_count; i++)
+        words[count++] = (char *)which->via[i];
+    while (*command && count < MAX_WORDS)
+        words[count++] = *command++;
+    if (*command || dup2(input, 0) < 0 || dup2(output, 1) < 0)
         _exit(126);
-    execvp(command[0], command);
+    execvp(words[0], words);
     _exit(127);
 }
 
@@ -203,6 +214,10 @@ static char **parse(int argc, char **argv)
             input_path = argv[++i];
         } else if (!strcmp(argv[i], "--as") && more && variant_count < MAX_VARIANTS) {
             variants[variant_count++].name = argv[++i];
+        } else if (!strcmp(argv[i], "--via") && more && variant_count &&
+                   variants[variant_count - 1].via_count < MAX_VARIABLES) {
+            variant *last = &variants[variant_count - 1];
+            last->via[last->via_count++] = argv[++i];
         } else if (strchr(argv[i], '=') && argv[i][0] != '-' && variant_count &&
                    variants[variant_count - 1].variable_count < MAX_VARIABLES) {
             variant *last = &variants[variant_count - 1];

@@ -94,13 +94,13 @@ static void libc_callback(void **state)
     assert_same();
 }
 
-static HAK_NOINLINE int recurse(int depth, int a, int b, int c)
+static HAK_NOINLINE unsigned recurse(int depth, unsigned a, unsigned b, unsigned c)
 {
     if (depth == 0)
         take_walk();
     else
         a += recurse(depth - 1, b, c, a);
-    return a * b + c + sink;
+    return a * b + c + (unsigned)sink;
 }
 
 static void recursion_without_frame_pointers(void **state)

@@ -31,7 +31,7 @@ static const char canonical[] =
     "site m1+0x20 up=sp+48,-2 slack=25 blocks=9 purity=10 size=100\n"
     "  site m0+0x30 up=bp+16 lifetime=long remote-freed blocks=1 purity=1 size=1\n"
     "    site m1+0x20 thp=on blocks=1 purity=1 size=1\n"
-    "  site m0+0x40 retention=batch blocks=1 purity=1 size=1\n"
+    "  site m0+0x40 up=*bp-8 retention=batch blocks=1 purity=1 size=1\n"
     "site m1+0x21 retention=keep thp=off blocks=1 purity=1 size=18446744073709551615\n"
     "evidence trace a.gz 12\n"
     "evidence note \\x1b[31m\n";

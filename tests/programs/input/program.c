@@ -4,13 +4,32 @@
 #include <string.h>
 
 #define CASES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9)
-#define FUNCTIONS(T) \
-    static unsigned f##T(unsigned x) { switch (x % 10) { CASES(ONE) } return x; } \
-    static unsigned g##T(unsigned x) { unsigned s = T; for (unsigned i = 0; i < x % 50; i++) s += f##T(s + i) ^ i << (T % 7); return s; }
-#define ONE(N) case N: return x * (N + 3u) + (x >> N) - 0x##N##N##u;
-FUNCTIONS(1) FUNCTIONS(2) FUNCTIONS(3) FUNCTIONS(4) FUNCTIONS(5) FUNCTIONS(6) FUNCTIONS(7) FUNCTIONS(8)
+#define FUNCTIONS(T)                                                                                         \
+    static unsigned f##T(unsigned x)                                                                         \
+    {                                                                                                        \
+        switch (x % 10) {                                                                                    \
+            CASES(ONE)                                                                                       \
+        }                                                                                                    \
+        return x;                                                                                            \
+    }                                                                                                        \
+    static unsigned g##T(unsigned x)                                                                         \
+    {                                                                                                        \
+        unsigned s = T;                                                                                      \
+        for (unsigned i = 0; i < x % 50; i++)                                                                \
+            s += f##T(s + i) ^ i << (T % 7);                                                                 \
+        return s;                                                                                            \
+    }
+#define ONE(N)                                                                                               \
+    case N:                                                                                                  \
+        return x * (N + 3u) + (x >> N) - 0x##N##N##u;
+FUNCTIONS(1)
+FUNCTIONS(2) FUNCTIONS(3) FUNCTIONS(4) FUNCTIONS(5) FUNCTIONS(6) FUNCTIONS(7) FUNCTIONS(8)
 
-struct node { struct node *left, *right; unsigned key; char text[20]; };
+    struct node {
+    struct node *left, *right;
+    unsigned key;
+    char text[20];
+};
 
 static struct node *insert(struct node *at, unsigned key)
 {

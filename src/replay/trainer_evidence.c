@@ -1,0 +1,177 @@
+/* trainer_evidence.c: evidence as text, and the counters that prove a policy acted. Writes only the file it
+ * is asked for. */
+#include "replay/trainer_evidence.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static const char *const family_texts[HAK_TRAIN_FAMILIES] = {
+    [HAK_TRAIN_CLASSES] = "size classes",
+    [HAK_TRAIN_LIFETIME] = "lifetime by site",
+    [HAK_TRAIN_RETENTION] = "retention by site",
+    [HAK_TRAIN_SITE_THP] = "huge pages by site",
+    [HAK_TRAIN_SLACK] = "realloc slack by site",
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_TINY] = "tiny settings",
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_MID] = "mid settings",
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_LARGE] = "large settings",
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_PURGE] = "purge settings",
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_THP] = "huge page settings",
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_SLACK] = "slack settings",
+};
+
+static const char *const verdict_texts[] = {
+    [HAK_TRAIN_NOTHING_LEARNED] = "nothing learned",
+    [HAK_TRAIN_KEPT] = "kept",
+    [HAK_TRAIN_UNWEIGHED] = "kept, not weighed alone",
+    [HAK_TRAIN_UNSTABLE] = "off: contexts do not foretell it",
+    [HAK_TRAIN_DID_NOT_PAY] = "off: did not pay",
+    [HAK_TRAIN_DID_NOT_ACT] = "off: did not act",
+};
+
+const char *hak_train_family_text(hak_train_family family)
+{
+    return family < HAK_TRAIN_FAMILIES ? family_texts[family] : "?";
+}
+
+const char *hak_train_verdict_text(hak_train_verdict verdict)
+{
+    return verdict < HAK_COUNT_OF(verdict_texts) ? verdict_texts[verdict] : "?";
+}
+
+const char *hak_objective_text(hak_objective objective)
+{
+    static const char *const texts[] = {"balanced", "time", "rss"};
+    return objective < HAK_COUNT_OF(texts) ? texts[objective] : "?";
+}
+
+/* Names of counters by family; stats.h of the allocator has them. Up to three, NULL ends. */
+static const char *const acting[HAK_TRAIN_FAMILIES][4] = {
+    [HAK_TRAIN_CLASSES] = {"policy_classes"},
+    [HAK_TRAIN_LIFETIME] = {"policy_short", "policy_long", "policy_remote"},
+    [HAK_TRAIN_RETENTION] = {"policy_keep", "policy_adaptive", "policy_batch"},
+    [HAK_TRAIN_SITE_THP] = {"policy_thp"},
+    [HAK_TRAIN_SLACK] = {"policy_slack"},
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_TINY] = {"policy_settings"},
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_MID] = {"policy_settings"},
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_LARGE] = {"policy_settings"},
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_PURGE] = {"policy_settings"},
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_THP] = {"policy_settings"},
+    [HAK_TRAIN_KNOBS + HAK_FAMILY_SLACK] = {"policy_settings"},
+};
+
+uint64_t hak_train_acted(const hak_measure *measure, hak_train_family family)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < measure->counter_count; i++)
+        for (unsigned k = 0; k < 4 && acting[family][k] != NULL; k++)
+            if (strcmp(measure->counters[i].name, acting[family][k]) == 0)
+                sum += measure->counters[i].value;
+    return sum;
+}
+
+hak_train_change hak_train_change_of(const hak_estimate *estimate)
+{
+    return (hak_train_change){
+        .mean = expm1(estimate->mean),
+        .low = expm1(estimate->low),
+        .high = expm1(estimate->high),
+        .significant = estimate->high < 0 || estimate->low > 0,
+    };
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static bool add_validation(const hak_train_validation *v, hak_policy *policy)
+{
+    char line[512];
+    snprintf(line, sizeof line,
+             "validated %.128s time %+.2f%% [%+.2f, %+.2f] rss %+.2f%% [%+.2f, %+.2f] rounds %" PRIu32
+             " decisions %" PRIu64,
+             base_name(v->trace), 100 * v->time.mean, 100 * v->time.low, 100 * v->time.high,
+             100 * v->rss.mean, 100 * v->rss.low, 100 * v->rss.high, v->rounds, v->decisions);
+    return hak_policy_add_evidence(policy, line);
+}
+
+static bool add_family(const hak_train_report *report, hak_train_family family, hak_policy *policy)
+{
+    const hak_train_family_report *f = &report->families[family];
+    char line[256];
+    int used = snprintf(line, sizeof line, "family %s: %s", hak_train_family_text(family),
+                        hak_train_verdict_text(f->verdict));
+    if ((f->verdict == HAK_TRAIN_KEPT || f->verdict == HAK_TRAIN_DID_NOT_PAY) && isfinite(f->gain_low) &&
+        isfinite(f->gain_high) && f->gain_low < f->gain_high)
+        snprintf(line + used, sizeof line - (size_t)used, " (%+.2f%% [%+.2f, %+.2f])", 100 * expm1(f->gain),
+                 100 * expm1(f->gain_low), 100 * expm1(f->gain_high));
+    return hak_policy_add_evidence(policy, line);
+}
+
+bool hak_train_evidence(const hak_train_options *options, const hak_train_report *report, hak_policy *policy)
+{
+    char line[512];
+    struct utsname machine = {.machine = "?"};
+    uname(&machine);
+    snprintf(line, sizeof line,
+             "objective %s seed %" PRIu64 " runs %" PRIu64 " generations %" PRIu32 " noise %.4f",
+             hak_objective_text(options->objective), options->seed, report->runs, report->generations,
+             report->noise);
+    bool done = hak_policy_add_evidence(policy, line);
+    snprintf(line, sizeof line, "machine %.64s cpus %ld kernel %.64s", machine.machine,
+             sysconf(_SC_NPROCESSORS_ONLN), machine.release);
+    done = done && hak_policy_add_evidence(policy, line);
+    for (size_t i = 0; i < options->trace_count && done; i++) {
+        snprintf(line, sizeof line, "trained on %.256s", base_name(options->traces[i]));
+        done = hak_policy_add_evidence(policy, line);
+    }
+    for (uint32_t i = 0; i < report->validation_count && done; i++)
+        done = add_validation(&report->validations[i], policy);
+    for (unsigned f = 0; f < HAK_TRAIN_FAMILIES && done; f++)
+        done = add_family(report, (hak_train_family)f, policy);
+    snprintf(line, sizeof line, "verdict %s: %s", report->frozen ? "better" : "default", report->reason);
+    return done && hak_policy_add_evidence(policy, line);
+}
+
+static void log_candidate(FILE *out, const hak_arena *arena, uint32_t id)
+{
+    const hak_candidate *c = &arena->candidates[id];
+    fprintf(out, "candidate %" PRIu32 " elo %.1f %.1f families", id, arena->rating[id], arena->deviation[id]);
+    for (unsigned f = 0; f < HAK_TRAIN_KNOBS; f++)
+        fprintf(out, " %d", c->families[f]);
+    for (unsigned i = 0; i < HAK_KNOB_COUNT; i++)
+        if (c->knob_set[i])
+            fprintf(out, " %s=%" PRId64, hak_knob_infos[i].text, c->knobs[i]);
+    fputs(arena->failed[id] ? " failed\n" : "\n", out);
+}
+
+int hak_train_write_log(const char *path, const hak_arena *arena, hak_trace_error *error)
+{
+    FILE *out = fopen(path, "we");
+    if (out == NULL) {
+        snprintf(error->text, sizeof error->text, "cannot be written: %s", strerror(errno));
+        return -1;
+    }
+    fputs("hakmem-match-log 1\n", out);
+    for (uint32_t i = 0; i < arena->candidate_count; i++)
+        log_candidate(out, arena, i);
+    for (size_t i = 0; i < arena->run_count; i++) {
+        const hak_arena_run *r = &arena->runs[i];
+        fprintf(out,
+                "run block %" PRIu32 " trace %" PRIu32 " candidate %" PRIu32
+                " ns_per_op %.4f rss_bytes %.0f\n",
+                r->block, r->trace, r->candidate, exp(r->log_time), exp(r->log_rss));
+    }
+    bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed) {
+        snprintf(error->text, sizeof error->text, "cannot be written: %s", strerror(errno));
+        return -1;
+    }
+    return 0;
+}
