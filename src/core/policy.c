@@ -345,7 +345,7 @@ const char *hak_policy_open(const char *path)
         return wrong;
     const hak_policy_header *header = (const void *)bytes;
     if (header->state == HAK_STATE_LEARN)
-        return "still learning: freeze it first (hakmem-policy freeze)";
+        return "still learning: freeze it first (hakmem-policy state frozen)";
     if (header->state == HAK_STATE_RETIRED)
         return "retired";
     if (header->state == HAK_STATE_CANARY && !canary_selects())

@@ -1,0 +1,73 @@
+/* hakmem-policy.c: reads, compares, checks and converts policies: a table of verbs. See hakmem-policy(1). */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/policy_verbs.h"
+
+static const struct verb {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage;
+    const char *help;
+} verbs[] = {
+    {"show", hak_verb_show, "show [--json] [--top=N] FILE", "what the policy decides, heaviest sites first"},
+    {"explain", hak_verb_explain, "explain FILE SITE", "one site: its callers, decision and evidence"},
+    {"diff", hak_verb_diff, "diff OLD NEW", "decisions that differ; exit status 1 when there are any"},
+    {"merge", hak_verb_merge, "merge -o OUT FILE FILE...",
+     "what policies of one program agree on, state learn"},
+    {"validate", hak_verb_validate, "validate [--binary=B] FILE",
+     "whether the allocator would take it, for this build"},
+    {"lint", hak_verb_lint, "lint FILE",
+     "what a reviewer should look at; exit status 1 when there is anything"},
+    {"compile", hak_verb_compile, "compile -o OUT FILE", "text to the form that programs load"},
+    {"decompile", hak_verb_decompile, "decompile [-o OUT] FILE", "compiled form to canonical text"},
+    {"state", hak_verb_state, "state -o OUT STATE FILE", "a copy in state learn, frozen, canary or retired"},
+};
+
+static void print_help(void)
+{
+    fputs("Examples:\n"
+          "  hakmem-policy show app.policy\n"
+          "  hakmem-policy explain app.policy libc.so.6+0x9a1b2\n"
+          "  hakmem-policy diff old.policy new.policy\n"
+          "  hakmem-policy decompile app.policy > app.txt; hakmem-policy compile -o app.policy app.txt\n"
+          "\n"
+          "Usage: hakmem-policy VERB [OPTIONS] FILE...\n"
+          "A policy is read in either form, compiled or text.\n"
+          "\n"
+          "Verbs:\n",
+          stdout);
+    for (size_t i = 0; i < HAK_COUNT_OF(verbs); i++)
+        printf("  %-28s %s\n", verbs[i].usage, verbs[i].help);
+    fputs("\n  -h, --help     this text\n"
+          "  --version      version\n"
+          "\nExit status: 0; 1 differences or findings; 2 trouble.\n",
+          stdout);
+}
+
+static int run_verb(int argc, char **argv)
+{
+    for (size_t i = 0; i < HAK_COUNT_OF(verbs); i++)
+        if (strcmp(verbs[i].name, argv[0]) == 0) {
+            int status = verbs[i].run(argc, argv);
+            if (fflush(stdout) != 0 || ferror(stdout))
+                return hak_policy_trouble(NULL, "cannot write the result");
+            return status;
+        }
+    return hak_policy_trouble(argv[0], "no such verb; see " HAK_POLICY_TOOL " --help");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return hak_policy_trouble(NULL, "what shall be done? See " HAK_POLICY_TOOL " --help");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help();
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts(HAK_POLICY_TOOL " " HAKMEM_VERSION);
+        return 0;
+    }
+    return run_verb(argc - 1, argv + 1);
+}

@@ -1,0 +1,138 @@
+# hakmem-policy: every verb, every exit status.
+
+setup() {
+  cd "$BATS_TEST_TMPDIR"
+  cat > a.txt <<'TEXT'
+hakmem-policy 1
+state frozen
+created 1764000000
+program app
+set purge_delay_ms 64
+classes 16 48 32768
+gate 17 64
+module m0 weight=1000000 build-id=00112233445566778899aabbccddeeff01234567 path=/usr/bin/app
+module m1 weight=500000 build-id=aa112233445566778899aabbccddeeff01234567 path=/lib/libx.so.1
+site m0+0x10 lifetime=short blocks=500 purity=1000000 size=32
+site m1+0x20 up=sp+48,-2 blocks=900 purity=1000000 size=100
+  site m0+0x30 lifetime=long blocks=100 purity=995000 size=1
+evidence validated c.gz time -1.00% [-2.00, -0.50] rss +0.00% [+0.00, +0.00] rounds 12 decisions 3
+TEXT
+  "$HAKMEM_BIN/hakmem-policy" compile -o a.policy a.txt
+}
+
+@test "text to binary to text is the identity" {
+  "$HAKMEM_BIN/hakmem-policy" decompile a.policy > b.txt
+  diff a.txt b.txt
+  "$HAKMEM_BIN/hakmem-policy" compile -o b.policy b.txt
+  cmp a.policy b.policy
+}
+
+@test "show lists settings, sites by weight, callers and evidence" {
+  run "$HAKMEM_BIN/hakmem-policy" show a.policy
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"a.policy: frozen, for app"* ]]
+  [[ "$output" == *"purge_delay_ms"*"64"*"default 500"* ]]
+  [[ "$output" == *"2 sites decide"*"app+0x10"*"lifetime=short"*"app+0x30"*"lifetime=long"*"through libx.so.1+0x20"* ]]
+  [[ "$output" == *"validated c.gz"* ]]
+  run "$HAKMEM_BIN/hakmem-policy" show --top=1 a.policy
+  [[ "$output" == *"and 1 more"* ]]
+}
+
+@test "show --json is JSON with a schema" {
+  command -v jq > /dev/null || skip "jq is not installed"
+  "$HAKMEM_BIN/hakmem-policy" show --json a.policy > a.json
+  [ "$(jq -r '.schema, .state, .settings.purge_delay_ms, .site_count, .sites[1].context[1]' a.json | tr '\n' ' ')" = \
+    "1 frozen 64 2 libx.so.1+0x20 " ]
+}
+
+@test "explain names evidence and callers of one site" {
+  run "$HAKMEM_BIN/hakmem-policy" explain a.policy app+0x30
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"calls       libx.so.1+0x20"*"decision    lifetime=long"*"100 blocks"*"99.50%"* ]]
+  run "$HAKMEM_BIN/hakmem-policy" explain a.policy m1+0x20
+  [[ "$output" == *"1 known, 1 of them decide"* ]]
+  run "$HAKMEM_BIN/hakmem-policy" explain a.policy nowhere+0x1
+  [ "$status" -eq 2 ]
+}
+
+@test "diff: 0 when equal, 1 with the decisions that differ" {
+  run "$HAKMEM_BIN/hakmem-policy" diff a.policy a.txt
+  [ "$status" -eq 0 ]
+  [ -z "$output" ]
+  sed 's/purge_delay_ms 64/purge_delay_ms 32/; s/lifetime=short/lifetime=long/' a.txt > b.txt
+  run "$HAKMEM_BIN/hakmem-policy" diff a.policy b.txt
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"- set purge_delay_ms 64"* ]]
+  [[ "$output" == *"+ set purge_delay_ms 32"* ]]
+  [[ "$output" == *"- site app+0x10 lifetime=short"* ]]
+  [[ "$output" == *"+ site app+0x10 lifetime=long"* ]]
+}
+
+@test "merge keeps what both decide and what one has seen, drops what they dispute" {
+  sed 's/lifetime=long blocks=100/lifetime=short blocks=300/; s/^site m0+0x10/site m0+0x11/; s/ms 64/ms 65/' a.txt > b.txt
+  "$HAKMEM_BIN/hakmem-policy" merge -o m.policy a.policy b.txt
+  "$HAKMEM_BIN/hakmem-policy" decompile m.policy > m.txt
+  grep -q '^state learn' m.txt
+  ! grep -q '^set ' m.txt
+  grep -q '^classes 16 48 32768' m.txt
+  grep -q '^site m0+0x10 lifetime=short blocks=500' m.txt
+  grep -q '^site m0+0x11 lifetime=short blocks=500' m.txt
+  grep -q '^  site m0+0x30 blocks=400' m.txt
+  [ "$(grep -c '^evidence' m.txt)" -eq 2 ]
+}
+
+@test "validate compares the build-id of a binary" {
+  run "$HAKMEM_BIN/hakmem-policy" validate a.policy
+  [ "$status" -eq 0 ]
+  run "$HAKMEM_BIN/hakmem-policy" validate --binary=/bin/sh a.policy
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"not a module"* ]]
+  id=$(readelf -n "$(readlink -f /bin/sh)" | sed -n 's/.*Build ID: //p')
+  sed "s/00112233445566778899aabbccddeeff01234567/$id/" a.txt > b.txt
+  run "$HAKMEM_BIN/hakmem-policy" validate --binary="$(readlink -f /bin/sh)" b.txt
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"the build it was learned on"* ]]
+  run "$HAKMEM_BIN/hakmem-policy" validate --binary=a.txt a.policy
+  [ "$status" -eq 2 ]
+}
+
+@test "lint finds what a reviewer should see" {
+  run "$HAKMEM_BIN/hakmem-policy" lint a.policy
+  [ "$status" -eq 0 ]
+  sed '/^evidence/d; s/blocks=500/blocks=5/; s/ms 64/ms 500/; s/frozen/learn/; /^gate/d' a.txt > b.txt
+  run "$HAKMEM_BIN/hakmem-policy" lint b.txt
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"not frozen"*"no validation"*"is the default"*"without a gate"*"few blocks"* ]]
+}
+
+@test "state changes the state and nothing else" {
+  "$HAKMEM_BIN/hakmem-policy" state -o r.policy retired a.policy
+  run "$HAKMEM_BIN/hakmem-policy" diff a.policy r.policy
+  [ "${#lines[@]}" -eq 2 ]
+  run "$HAKMEM_BIN/hakmem-policy" state -o r.policy thawed a.policy
+  [ "$status" -eq 2 ]
+}
+
+@test "broken files are named with the line or the reason, exit status 2, no output file" {
+  printf 'hakmem-policy 1\nset nothing 1\n' > bad.txt
+  run "$HAKMEM_BIN/hakmem-policy" compile -o bad.policy bad.txt
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"'bad.txt': line 2: no such setting: nothing"* ]]
+  [ ! -e bad.policy ]
+  head -c 200 a.policy > cut.policy
+  run "$HAKMEM_BIN/hakmem-policy" show cut.policy
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"cut off"* ]]
+  run "$HAKMEM_BIN/hakmem-policy" show .
+  [ "$status" -eq 2 ]
+  run "$HAKMEM_BIN/hakmem-policy" nonsense a.policy
+  [ "$status" -eq 2 ]
+  run "$HAKMEM_BIN/hakmem-policy"
+  [ "$status" -eq 2 ]
+}
+
+@test "learning options need --mode=learning and --export" {
+  run "$HAKMEM_BIN/hakmem-replay" --export=x.policy a.gz
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"--mode=learning --export=FILE"* ]]
+}
