@@ -556,9 +556,17 @@ hak_loop *hak_loop_new(const uint64_t *region, const hak_api *api, const hak_loo
     return loop;
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 int hak_loop_pass(hak_loop *loop, hak_pass *pass)
 {
     player *me = &loop->players[0];
+    uint64_t start_cpu_ns = thread_cpu_ns();
     uint64_t start_ns = hak_os_monotonic_ns();
     epoch_enter(me, me->thread->first_epoch);
     loop->run_stream(me);
@@ -567,6 +575,7 @@ int hak_loop_pass(hak_loop *loop, hak_pass *pass)
         return -1;
     }
     stream_end(me);
+    pass->first_cpu_ns = thread_cpu_ns() - start_cpu_ns;
     for (uint32_t left; (left = atomic_load(&loop->running)) != 0;)
         hak_futex_wait(&loop->running, left);
     pass->wall_ns = loop->end_ns - start_ns;

@@ -51,7 +51,8 @@ typedef struct hak_loop_options {
 
 typedef struct hak_pass {
     uint64_t wall_ns;
-    uint64_t failed; /* allocations that returned NULL where the recorded ones did not */
+    uint64_t first_cpu_ns; /* processor time of the calling thread, which played the first stream */
+    uint64_t failed;       /* allocations that returned NULL where the recorded ones did not */
 } hak_pass;
 
 /* `region` is a workload's, mapped; it, `api` and what options point to must outlive the loop. NULL with

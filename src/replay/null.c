@@ -5,7 +5,7 @@
 
 #include "core/base/bits.h"
 
-#define ARENA_MIN_BYTES HAK_MIB             /* warm in the second-level cache */
+#define ROUND_BYTES     (64 * HAK_KIB) /* the pointer starts over then: few OS pages, warm in a near cache */
 #define ARENA_MAX_BYTES ((uint64_t)1 << 46) /* nobody maps more: such requests fail here as elsewhere */
 
 static HAK_TLS_IE uintptr_t at, end, start;
@@ -21,9 +21,9 @@ static HAK_NOINLINE void *wrap(size_t size)
         if (map == MAP_FAILED)
             return NULL;
         start = (uintptr_t)map;
-        end = start + arena_bytes;
+        end = start + ROUND_BYTES;
     }
-    at = start + hak_align_up(size, 16);
+    at = size < ROUND_BYTES ? start + hak_align_up(size, 16) : end;
     return (void *)start;
 }
 
@@ -62,7 +62,7 @@ void hak_null_api(hak_api *api, uint64_t size_max)
 {
     if (size_max > ARENA_MAX_BYTES)
         size_max = ARENA_MAX_BYTES;
-    arena_bytes = hak_align_up(size_max + ARENA_MIN_BYTES, HAK_OS_PAGE_BYTES);
+    arena_bytes = hak_align_up(size_max + ROUND_BYTES, HAK_OS_PAGE_BYTES);
     api->malloc = null_malloc;
     api->calloc = null_calloc;
     api->realloc = null_realloc;

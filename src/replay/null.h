@@ -1,4 +1,4 @@
-/* null.h: the target that is no allocator: a bump pointer per thread that starts over when its arena ends.
+/* null.h: the target that is no allocator: a bump pointer per thread that starts over after 64 KiB.
  * Replaying on it shows what the replayer itself costs. Blocks overlap after a round; nothing reads them.
  * Worker process only. */
 #ifndef HAK_REPLAY_NULL_H
