@@ -196,7 +196,7 @@ static void measure(int which)
             bench_result result;
             if (a->failed || (a->failed = !run_once(a, which, &result)))
                 continue;
-            a->ns[a->runs] = (double)result.wall_ns / (double)result.operations;
+            a->ns[a->runs] = (double)result.time_ns / (double)result.operations;
             a->rss[a->runs] = (double)result.peak_rss_bytes;
             a->faults[a->runs++] = (double)result.minor_faults;
         }
@@ -273,7 +273,8 @@ static void help(void)
         "  --rounds N                interleaved rounds; medians are shown (default 7)\n"
         "  --larson LOW,HIGH,BLOCKS  sizes and live blocks of the larson scenario\n"
         "  --seed N   --json   --help\n\n"
-        "Time is elapsed time over all threads' allocations; memory is the peak less what was there before.\n"
+        "Time is elapsed time over all threads' allocations (with one thread, processor time); memory is the "
+        "peak less what was there before.\n"
         "Scenarios:");
     for (int i = 0; i < SCENARIO_COUNT; i++)
         printf("  %-13s %s\n", scenarios[i].text, scenarios[i].help);

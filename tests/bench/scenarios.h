@@ -36,9 +36,9 @@ typedef enum scenario {
 
 /* What the worker leaves in the shared file that is its descriptor 3. */
 typedef struct bench_result {
-    uint64_t done;       /* 1 when the rest holds */
-    uint64_t operations; /* allocations (or reallocations), all threads */
-    uint64_t wall_ns;
+    uint64_t done;           /* 1 when the rest holds */
+    uint64_t operations;     /* allocations (or reallocations), all threads */
+    uint64_t time_ns;        /* elapsed; with one thread processor time */
     uint64_t peak_rss_bytes; /* less what was resident before */
     uint64_t minor_faults;
     char library[256]; /* that malloc comes from */
