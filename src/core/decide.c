@@ -2,6 +2,7 @@
 #include "core/decide.h"
 
 #include "core/callsite/memo.h"
+#include "core/mid.h"
 #include "core/options.h"
 #include "core/policy.h"
 
@@ -71,9 +72,9 @@ hak_decision hak_decide(hak_heap *heap, size_t bytes, hak_frame frame)
         node->slack_percent <= HAK_POLICY_MAX_SLACK ? node->slack_percent : HAK_POLICY_MAX_SLACK;
     decision.plan.retention = node->retention <= HAK_RETENTION_BATCH ? node->retention : 0;
     decision.plan.thp = node->thp <= HAK_THP_ON ? node->thp : 0;
-    if (bytes > HAK_SMALL_MAX_BYTES)
-        count_large(heap, &decision);
-    else
+    if (bytes <= HAK_SMALL_MAX_BYTES)
         count_small(heap, &decision);
+    else if (bytes >= hak_knob_bytes(HAK_KNOB_LARGE_MIN_BYTES) || bytes > HAK_MID_MAX_BYTES)
+        count_large(heap, &decision); /* page runs have neither retention nor huge pages of their own */
     return decision;
 }

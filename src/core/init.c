@@ -37,6 +37,8 @@ static void init_locked(void)
     const uint32_t *sizes = NULL;
     uint32_t count = hak_feature_on(HAK_FEATURE_POLICY) ? hak_policy_classes(&sizes) : 0;
     hak_classes_init(sizes, count);
+    hak_count(HAK_COUNT_POLICY_CLASSES, count);
+    hak_count(HAK_COUNT_POLICY_SETTINGS, (uint64_t)__builtin_popcountll(hak_opt.knobs_from_policy));
     hak_decide_init();
     hak_heap_init_bins(&hak_heap_shared, false);
     hak_heap_init_bins(&hak_heap_tracked, false);

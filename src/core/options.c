@@ -200,8 +200,9 @@ static void open_policy(void)
     }
     hak_opt.policy_path = path;
     hak_opt.policy_error = hak_policy_open(path);
-    if (hak_opt.policy_error != NULL) {
+    if (hak_opt.policy_error != NULL)
         set_feature(HAK_FEATURE_POLICY, false);
+    if (hak_opt.policy_error != NULL && hak_opt.policy_error[0] != '\0') {
         hak_out out;
         hak_out_init(&out, STDERR_FILENO);
         hak_out_text(&out, "hakmem: policy not used: ");

@@ -67,6 +67,8 @@
     X(TRACKED_ALLOC, "tracked_alloc", "blocks whose free will be seen by the learner")                       \
     X(TRACKED_FREE, "tracked_free", "tracked blocks freed")                                                  \
     X(STRATEGY_CHOSEN, "strategy_chosen", "large blocks whose strategy the ELO ratings chose")               \
+    X(POLICY_SETTINGS, "policy_settings", "settings taken from the policy")                                  \
+    X(POLICY_CLASSES, "policy_classes", "size classes taken from the policy")                                \
     X(PLAIN_ALLOC, "plain_alloc", "blocks from the plain heap of MINIMAL")                                   \
     X(PLAIN_FREE, "plain_free", "blocks freed to the plain heap of MINIMAL")                                 \
     X(MISUSE, "misuse", "misuses reported")

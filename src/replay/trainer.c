@@ -28,6 +28,7 @@
 #define CLASSES_MIN_GAIN    0.005 /* of requested bytes */
 #define STABLE_MIN_COVERED  0.05  /* foretelling a trace by the others: share of blocks decided */
 #define STABLE_MAX_WRONG    0.02
+#define GATED_SHARE         0.3 /* of the small allocations; all where only memory counts */
 #define DEFAULT_TARGET      "hakmem:balanced"
 
 /* A trace while it is used: the first trace_count are trained on, the others held out. */
@@ -37,6 +38,7 @@ typedef struct material {
     hak_train_trace digest;
     hak_workload *workload;
     uint32_t repeats;
+    bool single; /* one thread at a time: processor time is the same as time, less what others took */
 } material;
 
 typedef struct training {
@@ -129,6 +131,7 @@ static int read_material(training *t, material *m, bool closed_form)
         snprintf(t->error->text, sizeof t->error->text, "holds no allocation to learn from");
         return -1;
     }
+    m->single = info.threads_max <= 1;
     t->failed = NULL;
     return 0;
 }
@@ -219,7 +222,8 @@ static int fit_sites(training *t, const hak_site_source *sources)
     options = (hak_site_options){.families = {[HAK_TRAIN_LIFETIME] = stable,
                                               [HAK_TRAIN_RETENTION] = true,
                                               [HAK_TRAIN_SITE_THP] = true,
-                                              [HAK_TRAIN_SLACK] = stable}};
+                                              [HAK_TRAIN_SLACK] = stable},
+                                 .gated_share = t->options->objective == HAK_OBJECTIVE_RSS ? 1 : GATED_SHARE};
     if (!stable) {
         families[HAK_TRAIN_LIFETIME].verdict = HAK_TRAIN_UNSTABLE;
         families[HAK_TRAIN_SLACK].verdict = HAK_TRAIN_UNSTABLE;
@@ -324,6 +328,8 @@ static int run_trial(void *arg, uint32_t trace, const hak_candidate *candidate, 
     if (hak_measure_run(t->materials[trace].workload, &target, &options, &measure, t->error) != 0)
         return -1;
     trial->ns_per_op = measure.ns_per_op;
+    if (t->materials[trace].single && measure.cpu_ns != 0 && measure.operations != 0)
+        trial->ns_per_op = (double)measure.cpu_ns / (double)measure.operations;
     trial->rss_bytes = (double)measure.peak_rss_bytes;
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++)
         trial->acted[f] = candidate != NULL && hak_candidate_has(candidate, (hak_train_family)f)

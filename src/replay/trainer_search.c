@@ -280,10 +280,12 @@ bool hak_search_noise(hak_search *search)
         differences[count++] = last[0].log_objective - last[-1].log_objective;
         search->tell(search->arg, HAK_TRAIN_NOISE);
     }
-    double sum = 0;
     for (uint32_t i = 0; i < count; i++)
-        sum += differences[i] * differences[i];
-    search->noise = count > 0 ? fmax(sqrt(sum / count), 1e-4) : 0.05;
+        differences[i] = fabs(differences[i]);
+    /* median of the absolute differences, as that of a normal distribution: one disturbed run does not count
+     */
+    double middle = count > 0 ? hak_estimate_of(differences, count).mean : 0.05;
+    search->noise = fmax(middle / 0.6745, 1e-4);
     search->noise_bound = count > 0 ? 1.96 * search->noise / sqrt(count) : 0.05;
     return true;
 }

@@ -5,9 +5,8 @@
 
 #include "replay/trainer_site_parts.h"
 
-#define MIN_SHARE       0.02  /* a group with fewer blocks of the other kind is left as it is */
-#define GATED_MAX_SHARE 0.30  /* of the small allocations: each of them then takes the slower way */
-#define CELL_MIN_SHARE  0.005 /* of the small bytes: cells below never pay */
+#define MIN_SHARE      0.02  /* a group with fewer blocks of the other kind is left as it is */
+#define CELL_MIN_SHARE 0.005 /* of the small bytes: cells below never pay */
 
 /* ---- where a context lies ---- */
 
@@ -174,7 +173,7 @@ static int by_rank(const void *a, const void *b)
 }
 
 /* Cells whose blocks both die young and live long, best value first, until too many calls would be slowed. */
-static void gate_cells(const hak_site_source *sources, size_t source_count, bool *gated)
+static void gate_cells(const hak_site_source *sources, size_t source_count, double share, bool *gated)
 {
     cell_rank ranks[HAK_CELLS];
     uint32_t rank_count = 0;
@@ -197,21 +196,21 @@ static void gate_cells(const hak_site_source *sources, size_t source_count, bool
     }
     qsort(ranks, rank_count, sizeof *ranks, by_rank);
     for (uint32_t i = 0; i < rank_count; i++) {
-        if ((double)(gated_count + ranks[i].count) > GATED_MAX_SHARE * (double)all)
+        if ((double)(gated_count + ranks[i].count) > share * (double)all)
             continue;
         gated_count += ranks[i].count;
         gated[ranks[i].cell] = true;
     }
 }
 
-bool hak_sites_gate(const hak_site_source *sources, size_t source_count, hak_policy *policy,
-                    const hak_site_result *result)
+bool hak_sites_gate(const hak_site_source *sources, size_t source_count, const hak_site_options *options,
+                    hak_policy *policy, const hak_site_result *result)
 {
     bool *gated = calloc(HAK_CELLS + 1, sizeof *gated);
     if (gated == NULL)
         return false;
     if (result->decided[HAK_TRAIN_LIFETIME] != 0)
-        gate_cells(sources, source_count, gated);
+        gate_cells(sources, source_count, options->gated_share, gated);
     bool done = true;
     for (uint32_t i = 0; i < HAK_CELLS && done; i++) {
         uint32_t start = i;
@@ -221,8 +220,9 @@ bool hak_sites_gate(const hak_site_source *sources, size_t source_count, hak_pol
             done =
                 hak_policy_add_gate(policy, start == 0 ? 0 : start * HAK_CELL_BYTES + 1, i * HAK_CELL_BYTES);
     }
-    if (done && (result->decided[HAK_TRAIN_RETENTION] != 0 || result->decided[HAK_TRAIN_SITE_THP] != 0 ||
-                 result->decided[HAK_TRAIN_SLACK] != 0))
+    if (done && result->decided[HAK_TRAIN_SLACK] != 0)
+        done = hak_policy_add_gate(policy, HAK_SLACK_BYTES, UINT32_MAX);
+    else if (done && (result->decided[HAK_TRAIN_RETENTION] != 0 || result->decided[HAK_TRAIN_SITE_THP] != 0))
         done = hak_policy_add_gate(policy, HAK_BIG_BYTES, UINT32_MAX);
     free(gated);
     return done;
@@ -291,16 +291,17 @@ void hak_sites_foretell(const hak_policy *policy, const hak_site_source *source,
 
 static void drop_family_gate(hak_policy *policy, hak_train_family family)
 {
-    bool big = false;
-    for (uint32_t i = 0; i < policy->node_count; i++)
-        big |= policy->nodes[i].retention != 0 || policy->nodes[i].thp != 0 ||
-               policy->nodes[i].slack_percent != 0;
+    bool slack = false, big = false;
+    for (uint32_t i = 0; i < policy->node_count; i++) {
+        slack |= policy->nodes[i].slack_percent != 0;
+        big |= policy->nodes[i].retention != 0 || policy->nodes[i].thp != 0;
+    }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < policy->gate_count; i++) {
-        bool is_big = policy->gate[i][0] >= HAK_BIG_BYTES;
-        if (is_big ? !big : family == HAK_TRAIN_LIFETIME)
+        bool is_open = policy->gate[i][1] == UINT32_MAX;
+        if (is_open ? !slack && !big : family == HAK_TRAIN_LIFETIME)
             continue;
-        policy->gate[kept][0] = policy->gate[i][0];
+        policy->gate[kept][0] = is_open && !slack ? HAK_BIG_BYTES : policy->gate[i][0];
         policy->gate[kept++][1] = policy->gate[i][1];
     }
     policy->gate_count = kept;

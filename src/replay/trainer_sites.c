@@ -311,7 +311,7 @@ bool hak_sites_build(const hak_site_source *sources, size_t count, const hak_sit
     }
     if (done) {
         count_decisions(policy, result);
-        done = hak_sites_gate(sources, count, policy, result);
+        done = hak_sites_gate(sources, count, options, policy, result);
     }
     clean_up(&b);
     free(items);

@@ -21,6 +21,7 @@ typedef struct hak_site_source {
 
 typedef struct hak_site_options {
     bool families[HAK_TRAIN_KNOBS]; /* which to decide; HAK_TRAIN_CLASSES is ignored */
+    double gated_share; /* of the small allocations that may consult sites: each takes the slower way */
 } hak_site_options;
 
 typedef struct hak_site_result {

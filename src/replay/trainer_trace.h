@@ -6,10 +6,12 @@
 #include "core/policy_format.h"
 #include "trace/reader.h"
 
-#define HAK_CELL_BYTES  16 /* sizes are counted in cells: cell i holds sizes (16 i, 16 (i + 1)] */
-#define HAK_CELLS       (HAK_POLICY_MAX_CLASS_BYTES / HAK_CELL_BYTES)
-#define HAK_BIG_BYTES   65536 /* from here on a block is worth a decision of its own */
-#define HAK_SLACK_BYTES 256   /* growing reallocs below are not looked at */
+#define HAK_CELL_BYTES 16 /* sizes are counted in cells: cell i holds sizes (16 i, 16 (i + 1)] */
+#define HAK_CELLS      (HAK_POLICY_MAX_CLASS_BYTES / HAK_CELL_BYTES)
+#define HAK_BIG_BYTES                                                                                        \
+    ((uint64_t)1 << 20) /* from here on a block is large, and worth a decision of its own                    \
+                         */
+#define HAK_SLACK_BYTES (HAK_POLICY_MAX_CLASS_BYTES + 1) /* growing reallocs below are not looked at */
 
 /* Blocks of at most 32 KiB are `small`; of at least HAK_BIG_BYTES `big`. */
 typedef struct hak_context_stats {
