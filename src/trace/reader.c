@@ -12,6 +12,7 @@
 #include "trace/check.h"
 #include "trace/decode.h"
 #include "trace/error.h"
+#include "trace/grow.h"
 #include "trace/gzip.h"
 #include "trace/index.h"
 
@@ -33,6 +34,7 @@ struct hak_reader {
     uint8_t *packed;
     size_t packed_room;
     uint8_t *raw;
+    size_t raw_room;
     size_t raw_bytes;
     hak_unpacker *unpacker;
     hak_decoder decoder;
@@ -120,6 +122,9 @@ static int next_member(hak_reader *reader, hak_trace_error *error)
         return damaged(reader, error, "member larger than the format allows");
     if (member_bytes > left)
         return fail_at(reader, error, "cut off", "last member incomplete");
+    if (!HAK_GROW(&reader->packed, &reader->packed_room, member_bytes) ||
+        !HAK_GROW(&reader->raw, &reader->raw_room, reader->raw_bytes))
+        return damaged(reader, error, "out of memory");
     if (read_at(reader, reader->packed, member_bytes, reader->offset_bytes, error) != 0)
         return -1;
     if (!hak_unpacker_unpack(reader->unpacker, reader->packed, member_bytes, reader->raw, reader->raw_bytes))
@@ -235,12 +240,9 @@ static bool make_parts(hak_reader *reader)
     hak_live_init(&reader->live);
     hak_index_init(&reader->index);
     bool ok = hak_tables_init(&reader->tables);
-    reader->packed = malloc(PACKED_MAX_BYTES);
-    reader->raw = malloc(HAK_TRACE_MEMBER_MAX_BYTES);
     reader->batch = malloc(BATCH_EVENTS * sizeof *reader->batch);
     reader->unpacker = hak_unpacker_new();
-    return ok && reader->packed != NULL && reader->raw != NULL && reader->batch != NULL &&
-           reader->unpacker != NULL;
+    return ok && reader->batch != NULL && reader->unpacker != NULL;
 }
 
 hak_reader *hak_reader_open(const char *path, unsigned flags, hak_trace_error *error)

@@ -20,9 +20,13 @@ static char part_path[160];
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/hakmem-trace-test.XXXXXX");
-    if (mkdtemp(folder) == NULL)
-        return -1;
+    /* In memory where possible: thousands of small files are written. */
+    snprintf(folder, sizeof folder, "/dev/shm/hakmem-trace-test.XXXXXX");
+    if (mkdtemp(folder) == NULL) {
+        snprintf(folder, sizeof folder, "/tmp/hakmem-trace-test.XXXXXX");
+        if (mkdtemp(folder) == NULL)
+            return -1;
+    }
     snprintf(path, sizeof path, "%s/a.trace.gz", folder);
     snprintf(part_path, sizeof part_path, "%s.part", path);
     return 0;
@@ -401,7 +405,7 @@ static size_t read_all(unsigned flags, int *got, hak_trace_error *error)
 static void every_cut_is_noticed(void **state)
 {
     (void)state;
-    write_trace(3, 2, 600, NULL, false, 200);
+    write_trace(3, 2, 300, NULL, false, 100);
     uint8_t *bytes;
     size_t n = load(path, &bytes);
     hak_trace_error error;
@@ -413,11 +417,11 @@ static void every_cut_is_noticed(void **state)
         assert_int_equal(got, -1);
         assert_true(error.text[0] != '\0');
         size_t whole = read_all(HAK_READER_PARTIAL, &got, &error);
-        assert_true(whole == 0 || whole == 200 || whole == 400 || whole == 600);
+        assert_true(whole == 0 || whole == 100 || whole == 200 || whole == 300);
         assert_true(whole >= last); /* longer files hold no less */
         last = whole;
     }
-    assert_true(last == 600 || CUT_STEP > 1);
+    assert_true(last == 300 || CUT_STEP > 1);
     free(bytes);
 }
 
@@ -425,13 +429,13 @@ static void every_cut_is_noticed(void **state)
 static void every_flipped_bit_is_noticed_or_harmless(void **state)
 {
     (void)state;
-    write_trace(4, 2, 300, NULL, false, 100);
+    write_trace(4, 2, 90, NULL, false, 30);
     uint8_t *bytes;
     size_t n = load(path, &bytes);
     hak_trace_error error;
     int got;
     size_t harmless = 0;
-    assert_int_equal(read_all(0, &got, &error), 300);
+    assert_int_equal(read_all(0, &got, &error), 90);
     uint32_t crc = events_crc;
     for (size_t bit = 0; bit < n * 8; bit += BIT_STEP) {
         bytes[bit / 8] ^= (uint8_t)(1 << (bit % 8));
