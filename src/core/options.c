@@ -59,13 +59,24 @@ static void complain(const char *variable, const char *what)
     hak_out_flush(&out);
 }
 
+extern void *__libc_stack_end __attribute__((weak)); /* ld.so: the stack at the program's entry, at argc */
+
+/* The environment. A library that allocates before libc has started finds `environ` not yet set; then it is
+ * read where the kernel put it, behind argc and argv. */
+static char **variables(void)
+{
+    if (environ != NULL || &__libc_stack_end == NULL || __libc_stack_end == NULL)
+        return environ;
+    const long *argc = __libc_stack_end;
+    char **argv = (char **)(argc + 1);
+    return *argc >= 0 && argv[*argc] == NULL ? argv + *argc + 1 : NULL;
+}
+
 /* Value of a variable or NULL. The environment may be enormous; one pass a variable, at start only. */
 static const char *value_of(const char *variable)
 {
     size_t len = strlen(variable);
-    if (environ == NULL)
-        return NULL;
-    for (char **at = environ; *at != NULL; at++)
+    for (char **at = variables(); at != NULL && *at != NULL; at++)
         if (strncmp(*at, variable, len) == 0 && (*at)[len] == '=')
             return strnlen(*at + len + 1, VALUE_MAX_BYTES) < VALUE_MAX_BYTES ? *at + len + 1 : NULL;
     return NULL;
