@@ -91,7 +91,7 @@ static const option_row option_rows[] = {
      "null, glibc, mimalloc, jemalloc, tcmalloc, hakmem:MODE, hakmem:fast+POLICY,\n"
      "                           /path/to/library.so; with settings as NAME:VARIABLE=VALUE"},
     {"touch", "pages|none|whole", OPTION_TOUCH, 0, 0,
-     "what is written to a block: a byte per OS page (default), ..."},
+     "what is written to a new block: a byte per OS page (default), nothing, all"},
     {"rounds", "N", OPTION_ROUNDS, 1, 1000, "interleaved rounds, each in a fresh process (default 10)"},
     {"repeats", "N", OPTION_REPEATS, 1, 10000,
      "passes per process; the first is cold (default: by length, 2 to 20)"},
@@ -428,8 +428,12 @@ static void show_progress(void *context, uint32_t done, uint32_t total, const ha
 static hak_workload *load(const settings *s, const char *path, char program[256])
 {
     hak_trace_error error = {.text = ""};
+    unsigned flags = 0;
+    for (size_t i = 0; i < s->target_count; i++)
+        if (hak_target_policy(&s->targets[i]) != NULL)
+            flags |= HAK_WORKLOAD_CONTEXTS;
     hak_reader *reader = hak_reader_open(path, s->reader_flags, &error);
-    hak_workload *workload = reader != NULL ? hak_workload_build(reader, s->order, &error) : NULL;
+    hak_workload *workload = reader != NULL ? hak_workload_build(reader, s->order, flags, &error) : NULL;
     if (workload == NULL) {
         trouble(path, error.text);
     } else {

@@ -21,6 +21,7 @@
 #include "core/base/os.h"
 #include "core/base/print.h"
 #include "core/policy_modules.h"
+#include "hakmem.h"
 
 #define VERIFY_PERIOD   1024 /* lookups between two checks that a module is still the same build */
 #define STALE_LIMIT_PPM 400000
@@ -53,6 +54,7 @@ static struct {
 } policy;
 
 static HAK_TLS_IE uint32_t lookups_until_verify;
+static HAK_TLS_IE uint32_t replayed_site; /* a node's number plus one; see hakmem_replay_site */
 
 /* ---- the file ---- */
 
@@ -397,12 +399,8 @@ bool hak_policy_gate_holds(size_t low_bytes, size_t high_bytes)
     return false;
 }
 
-uint32_t hak_policy_lookup(hak_frame frame, hak_stack stack)
+static uint32_t lookup(const table *t, hak_frame frame, hak_stack stack)
 {
-    /* acquire: pairs with the release in publish */
-    const table *t = atomic_load_explicit(&policy.table, memory_order_acquire);
-    if (HAK_UNLIKELY(t == NULL))
-        return HAK_SITE_NONE;
     if (HAK_UNLIKELY(lookups_until_verify-- == 0))
         verify_place(t, frame.pc);
     uint32_t parent = HAK_POLICY_ROOT;
@@ -422,6 +420,22 @@ uint32_t hak_policy_lookup(hak_frame frame, hak_stack stack)
             return parent;
     }
     return parent;
+}
+
+uint32_t hak_policy_lookup(hak_frame frame, hak_stack stack)
+{
+    /* acquire: pairs with the release in publish */
+    const table *t = atomic_load_explicit(&policy.table, memory_order_acquire);
+    uint32_t site = HAK_LIKELY(t != NULL) ? lookup(t, frame, stack) : HAK_SITE_NONE;
+    if (HAK_UNLIKELY(site == HAK_SITE_NONE && replayed_site != 0 && policy.header != NULL &&
+                     replayed_site <= policy.header->nodes.count))
+        return replayed_site - 1;
+    return site;
+}
+
+HAK_EXPORT uint32_t *hakmem_replay_site(void)
+{
+    return &replayed_site;
 }
 
 const hak_policy_node *hak_policy_node_at(uint32_t site)

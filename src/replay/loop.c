@@ -115,6 +115,13 @@ static void fall_free_aligned_sized(void *block, size_t align, size_t size)
     filled->free(block);
 }
 
+static HAK_TLS_IE uint32_t unused_site;
+
+static uint32_t *fall_replay_site(void)
+{
+    return &unused_site;
+}
+
 #define FILL(member, with)                                                                                   \
     do {                                                                                                     \
         if (api->member == NULL)                                                                             \
@@ -139,6 +146,7 @@ void hak_api_fill(hak_api *api)
     FILL(valloc, fall_valloc);
     FILL(pvalloc, fall_pvalloc);
     FILL(reallocarray, fall_reallocarray);
+    FILL(replay_site, fall_replay_site);
     FILL(cfree, api->free);
     FILL(free_sized, fall_free_sized);
     FILL(free_aligned_sized, fall_free_aligned_sized);
@@ -305,6 +313,8 @@ HAK_INLINE void run(player *me, hak_touch touch, bool watched)
     const uint64_t *at = loop->region + me->thread->first_word;
     void **const slots = loop->slots + me->thread->slot_base;
     hak_cell *const cells = loop->cells;
+    uint32_t *const site = api->replay_site();
+    const uint32_t *const sites = loop->options.sites;
     uint64_t failed = 0, begun = 0;
     for (;;) {
         uint64_t word = *at++;
@@ -368,6 +378,9 @@ HAK_INLINE void run(player *me, hak_touch touch, bool watched)
         case HAK_W_GENERIC:
             failed += generic(me, at - 1, slots, touch);
             at += HAK_W_GENERIC_WORDS - 1;
+            break;
+        case HAK_W_CONTEXT:
+            *site = sites[word >> 8];
             break;
         case HAK_W_EPOCH:
             epoch_change(me, (uint32_t)(word >> 8));
@@ -538,14 +551,16 @@ hak_loop *hak_loop_new(const uint64_t *region, const hak_api *api, const hak_loo
     loop->options = *options;
     loop->run_stream = streams[options->touch][options->watched];
     loop->spins = (long)head->threads_max <= cpus ? SPINS_ALONE : SPINS_CROWDED;
+    if (loop->options.sites == NULL)
+        loop->options.sites = own_map(head->context_count * sizeof *loop->options.sites);
     loop->slots = own_map(head->slot_count * sizeof *loop->slots);
     loop->cells = own_map(head->cell_count * sizeof *loop->cells);
     loop->epochs.left = own_map(head->epoch_count * sizeof *loop->epochs.left);
     loop->epochs.count = head->epoch_count;
     loop->epochs.spins = loop->spins;
     loop->players = own_map(head->thread_count * sizeof *loop->players);
-    if (loop->slots == NULL || loop->cells == NULL || loop->epochs.left == NULL || loop->players == NULL ||
-        stacks_new(loop) != 0)
+    if (loop->options.sites == NULL || loop->slots == NULL || loop->cells == NULL ||
+        loop->epochs.left == NULL || loop->players == NULL || stacks_new(loop) != 0)
         return NULL; /* the process ends: nothing to take back */
     for (uint32_t i = 0; i < head->thread_count; i++) {
         loop->players[i].loop = loop;

@@ -35,6 +35,7 @@ typedef struct hak_api {
     void (*cfree)(void *);
     void (*free_sized)(void *, size_t);
     void (*free_aligned_sized)(void *, size_t, size_t);
+    uint32_t *(*replay_site)(void); /* where this thread says which site of a policy its calls come from */
 } hak_api;
 
 /* malloc, calloc, realloc, free and memalign are given; what else is NULL is made of those. The operators
@@ -47,6 +48,7 @@ typedef struct hak_loop_options {
     uint32_t touch; /* hak_touch of measure.h */
     bool watched;   /* publish the number of operations begun, one by one: to tell where a target crashed */
     _Atomic uint64_t *begun; /* with watched: one counter per thread of the workload */
+    const uint32_t *sites;   /* per context of the workload, as hak_context_sites; NULL: none */
 } hak_loop_options;
 
 typedef struct hak_pass {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/base/os.h"
+#include "replay/context_sites.h"
 #include "replay/plan.h"
 #include "replay/workload_format.h"
 
@@ -77,8 +78,11 @@ static int session_open(session *s, const hak_workload *workload, const hak_targ
 {
     hak_workload_info info;
     hak_workload_info_get(workload, &info);
+    const char *policy = hak_target_policy(target);
+    uint32_t site_count = policy != NULL ? hak_context_count(workload) : 0;
+    uint32_t begun_count = watched ? info.threads : 0;
     *s = (session){.plan_fd = -1, .output_fd = -1, .workload_fd = -1, .pid = -1};
-    s->plan_bytes = sizeof *s->plan + (watched ? info.threads * sizeof(uint64_t) : 0);
+    s->plan_bytes = sizeof *s->plan + begun_count * sizeof(uint64_t) + site_count * sizeof(uint32_t);
     s->plan_fd = high_fd(memfd_create("hakmem-plan", MFD_CLOEXEC));
     s->output_fd = high_fd(memfd_create("hakmem-output", MFD_CLOEXEC));
     s->workload_fd = fcntl(hak_workload_fd(workload), F_DUPFD_CLOEXEC, 16);
@@ -95,6 +99,10 @@ static int session_open(session *s, const hak_workload *workload, const hak_targ
     s->plan->options = *options;
     s->plan->null = target->null;
     s->plan->watched = watched;
+    s->plan->begun_count = begun_count;
+    s->plan->site_count = site_count;
+    if (site_count != 0 && hak_context_sites(workload, policy, hak_plan_sites(s->plan), error) != 0)
+        return -1;
     snprintf(s->plan->library, sizeof s->plan->library, "%s", target->library);
     return 0;
 }
@@ -208,8 +216,7 @@ static void last_words(const session *s, char *text, size_t text_bytes)
 static uint64_t begun_total(const session *s)
 {
     uint64_t total = 0;
-    size_t threads = (s->plan_bytes - sizeof *s->plan) / sizeof(uint64_t);
-    for (size_t i = 0; i < threads; i++)
+    for (uint32_t i = 0; i < s->plan->begun_count; i++)
         total += atomic_load(&s->plan->begun[i]);
     return total;
 }

@@ -20,6 +20,9 @@ typedef struct hak_target {
  * "/path/to.so". 0, or -1 with *error filled (unknown name, library not installed). */
 int hak_target_parse(const char *text, hak_target *target, hak_trace_error *error);
 
+/* The policy file in the target's environment, or NULL. Workloads for it want HAK_WORKLOAD_CONTEXTS. */
+const char *hak_target_policy(const hak_target *target);
+
 /* Every installed target, in the order they are shown (null, glibc, peers, hakmem modes). Returns the count.
  */
 size_t hak_targets_installed(hak_target *targets, size_t max);

@@ -27,12 +27,20 @@ typedef struct hak_plan {
     char library[4096]; /* malloc must come from this file; "" for any */
     uint32_t null;
     uint32_t watched;
+    uint32_t site_count; /* contexts; their sites stand behind the counters */
+    uint32_t begun_count;
     /* from the worker */
     _Atomic uint32_t phase; /* hak_phase */
     uint32_t pass;          /* number of the present one, from 1 */
     char problem[256];      /* with HAK_PHASE_ERROR */
     hak_measure result;
     _Atomic uint64_t begun[]; /* operations, per thread of the workload; with `watched` */
+    /* uint32_t sites[site_count] */
 } hak_plan;
+
+HAK_INLINE uint32_t *hak_plan_sites(hak_plan *plan)
+{
+    return (uint32_t *)(void *)&plan->begun[plan->begun_count];
+}
 
 #endif

@@ -208,6 +208,15 @@ int hak_target_parse(const char *text, hak_target *target, hak_trace_error *erro
     return 0;
 }
 
+const char *hak_target_policy(const hak_target *target)
+{
+    static const char name[] = "HAKMEM_POLICY=";
+    for (size_t i = 0; i < HAK_TARGET_MAX_ENV; i++)
+        if (strncmp(target->env[i], name, sizeof name - 1) == 0)
+            return target->env[i] + sizeof name - 1;
+    return NULL;
+}
+
 size_t hak_targets_installed(hak_target *targets, size_t max)
 {
     static const char *const names[] = {

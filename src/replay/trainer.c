@@ -122,7 +122,7 @@ static int read_material(training *t, material *m, bool closed_form)
         return -1;
     if (hak_reader_rewind(m->reader, t->error) != 0)
         return -1;
-    m->workload = hak_workload_build(m->reader, t->options->order, t->error);
+    m->workload = hak_workload_build(m->reader, t->options->order, HAK_WORKLOAD_CONTEXTS, t->error);
     if (m->workload == NULL)
         return -1;
     hak_workload_info info;

@@ -38,6 +38,7 @@ extern void *_ZnwmRKSt9nothrow_t(size_t, const void *) WEAK;
 extern void *_ZnamRKSt9nothrow_t(size_t, const void *) WEAK;
 extern void free_sized(void *, size_t) WEAK;
 extern void free_aligned_sized(void *, size_t, size_t) WEAK;
+extern uint32_t *hakmem_replay_site(void) WEAK;
 extern unsigned hakmem_counter_count(void) WEAK;
 extern const char *hakmem_counter_name(unsigned) WEAK;
 extern uint64_t hakmem_counter_value(unsigned) WEAK;
@@ -99,6 +100,8 @@ static void target_api(hak_api *api)
         api->free_sized = free_sized;
     if (target_has((void *)free_aligned_sized, of_malloc))
         api->free_aligned_sized = free_aligned_sized;
+    if (target_has((void *)hakmem_replay_site, of_malloc))
+        api->replay_site = hakmem_replay_site;
     if (target_has((void *)_Znwm, of_malloc) && target_has((void *)_ZdlPv, of_malloc)) {
         api->new_plain = _Znwm;
         api->delete_plain = _ZdlPv;
@@ -331,7 +334,12 @@ int hak_worker_main(void)
     else
         target_api(&api);
     hak_api_fill(&api);
-    hak_loop_options options = {plan->options.touch, plan->watched, plan->begun};
+    hak_loop_options options = {
+        .touch = plan->options.touch,
+        .watched = plan->watched,
+        .begun = plan->begun,
+        .sites = plan->site_count != 0 ? hak_plan_sites(plan) : NULL,
+    };
     hak_loop *loop = hak_loop_new(region, &api, &options);
     if (loop == NULL)
         return problem(plan, no_memory, "");

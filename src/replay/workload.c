@@ -19,73 +19,10 @@
 #include <unistd.h>
 
 #include "core/base/bits.h"
-#include "replay/workload_format.h"
+#include "replay/workload_build.h"
 
 #define WINDOW_EPOCH_OPS 2048u /* two of them: the skew window */
-#define CHUNK_FIRST      64u   /* words */
-#define CHUNK_LAST       8192u
-#define GROW_WORDS_MIN   (HAK_MIB / 8)
-#define BUDGET_PERCENT   80 /* of the memory that is available when building starts */
-
-struct hak_workload {
-    int fd;
-    uint64_t *words;
-    uint64_t word_cap;
-    uint64_t word_count;
-    hak_workload_info info;
-};
-
-/* A block that is live where the builder stands. */
-typedef struct live {
-    uint64_t word; /* of the call that made it */
-    uint64_t size_bytes;
-    uint32_t thread;
-    uint32_t slot;
-    uint32_t epoch;
-    uint32_t used; /* 0: no block */
-} live;
-
-typedef struct stream {
-    uint64_t first, at, end; /* word numbers; the word at `end` is kept for the jump */
-    uint64_t operations;
-    uint32_t *spare; /* slots to use again, last in first out */
-    uint32_t spare_count, spare_cap;
-    uint32_t slot_count;
-    uint32_t chunk_words;
-    uint32_t epoch, first_epoch;
-    bool started, exits;
-} stream;
-
-typedef struct spare_cell {
-    uint32_t cell;
-    uint32_t epoch; /* in which it was emptied */
-} spare_cell;
-
-typedef struct builder {
-    hak_workload *w;
-    hak_order order;
-    uint64_t budget_bytes;
-    live *lives;
-    uint32_t live_cap;
-    stream *streams;
-    uint32_t stream_count, stream_cap;
-    uint32_t *epochs; /* threads that take part */
-    uint32_t epoch_count, epoch_cap;
-    spare_cell *cells; /* queue: [cell_head, cell_tail) */
-    size_t cell_head, cell_tail, cell_cap;
-    uint32_t cell_count;
-    uint32_t last_thread; /* HAK_ORDER_STRICT: whose turn it is */
-    uint64_t live_bytes, live_blocks, size_max;
-    uint32_t alive;
-    hak_trace_error *error;
-} builder;
-
-static int fail(builder *b, const char *text)
-{
-    snprintf(b->error->text, sizeof b->error->text, "%s", text);
-    b->error->event_index = b->w->info.operations;
-    return -1;
-}
+#define BUDGET_PERCENT   80    /* of the memory that is available when building starts */
 
 static uint64_t available_bytes(void)
 {
@@ -100,99 +37,8 @@ static uint64_t available_bytes(void)
     return kib != 0 ? kib * 1024 : (uint64_t)4 * HAK_GIB;
 }
 
-/* Grows a malloc'ed array to hold at least `need` entries. */
-static int array_grow(void **array, size_t *cap, size_t need, size_t entry_bytes)
-{
-    if (need <= *cap)
-        return 0;
-    size_t wanted = *cap < 64 ? 64 : *cap * 2;
-    if (wanted < need)
-        wanted = need;
-    void *grown = realloc(*array, wanted * entry_bytes);
-    if (grown == NULL)
-        return -1;
-    memset((char *)grown + *cap * entry_bytes, 0, (wanted - *cap) * entry_bytes);
-    *array = grown;
-    *cap = wanted;
-    return 0;
-}
-
-#define ARRAY_GROW(b, array, cap, need)                                                                      \
-    array_grow_checked(b, (void **)&(array), &(cap), need, sizeof *(array))
-
-static int array_grow_checked(builder *b, void **array, uint32_t *cap, size_t need, size_t entry_bytes)
-{
-    size_t wide = *cap;
-    if (array_grow(array, &wide, need, entry_bytes) != 0 || wide > UINT32_MAX)
-        return fail(b, "not enough memory to compile the trace");
-    *cap = (uint32_t)wide;
-    return 0;
-}
-
-static int words_reserve(builder *b, uint64_t need)
-{
-    hak_workload *w = b->w;
-    if (w->word_count + need <= w->word_cap)
-        return 0;
-    uint64_t cap = w->word_cap + w->word_cap / 2;
-    if (cap < w->word_count + need + GROW_WORDS_MIN)
-        cap = w->word_count + need + GROW_WORDS_MIN;
-    if (cap * 8 > b->budget_bytes)
-        return fail(b, "the compiled trace would take more than 80% of the available memory; cut it shorter");
-    if (ftruncate(w->fd, (off_t)(cap * 8)) != 0)
-        return fail(b, "not enough memory to compile the trace");
-    void *at = w->words == NULL ? mmap(NULL, cap * 8, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0)
-                                : mremap(w->words, w->word_cap * 8, cap * 8, MREMAP_MAYMOVE);
-    if (at == MAP_FAILED)
-        return fail(b, "not enough address space to compile the trace");
-    w->words = at;
-    w->word_cap = cap;
-    return 0;
-}
-
-/* Word number of `count` fresh words on a cache line of their own. 0 on failure (word 0 is the header's). */
-static uint64_t words_take(builder *b, uint64_t count)
-{
-    uint64_t at = hak_align_up(b->w->word_count, HAK_CACHE_LINE / 8);
-    if (words_reserve(b, at - b->w->word_count + count) != 0)
-        return 0;
-    b->w->word_count = at + count;
-    return at;
-}
-
-/* Word number for `count` consecutive words in the thread's stream; 0 on failure. */
-static uint64_t stream_take(builder *b, stream *s, uint32_t count)
-{
-    if (s->at + count > s->end) {
-        s->chunk_words = s->chunk_words == 0 ? CHUNK_FIRST : s->chunk_words * 2;
-        if (s->chunk_words > CHUNK_LAST)
-            s->chunk_words = CHUNK_LAST;
-        uint64_t chunk = words_take(b, s->chunk_words);
-        if (chunk == 0)
-            return 0;
-        if (s->first == 0)
-            s->first = chunk;
-        else
-            b->w->words[s->at] = hak_w_number(HAK_W_JUMP, chunk);
-        s->at = chunk;
-        s->end = chunk + s->chunk_words - 1;
-    }
-    uint64_t at = s->at;
-    s->at += count;
-    return at;
-}
-
-static int stream_put_number(builder *b, stream *s, unsigned code, uint64_t number)
-{
-    uint64_t at = stream_take(b, s, 1);
-    if (at == 0)
-        return -1;
-    b->w->words[at] = hak_w_number(code, number);
-    return 0;
-}
-
 /* Epoch of the operation that comes next, by `thread`. */
-static uint32_t epoch_now(builder *b, uint32_t thread)
+static uint32_t epoch_now(hak_builder *b, uint32_t thread)
 {
     switch (b->order) {
     case HAK_ORDER_WINDOW:
@@ -209,15 +55,15 @@ static uint32_t epoch_now(builder *b, uint32_t thread)
 }
 
 /* Makes the thread part of the present epoch. */
-static int epoch_join(builder *b, uint32_t thread)
+static int epoch_join(hak_builder *b, uint32_t thread)
 {
-    stream *s = &b->streams[thread];
+    hak_stream *s = &b->streams[thread];
     uint32_t epoch = epoch_now(b, thread);
     if (s->epoch == epoch)
         return 0;
     if (epoch == HAK_W_EPOCH_NONE)
-        return fail(b, "too many operations for this order; try --order=edges");
-    if (ARRAY_GROW(b, b->epochs, b->epoch_cap, (size_t)epoch + 1) != 0)
+        return hak_builder_fail(b, "too many operations for this order; try --order=edges");
+    if (HAK_BUILDER_GROW(b, b->epochs, b->epoch_cap, (size_t)epoch + 1) != 0)
         return -1;
     if (epoch >= b->epoch_count)
         b->epoch_count = epoch + 1;
@@ -226,19 +72,19 @@ static int epoch_join(builder *b, uint32_t thread)
     s->epoch = epoch;
     if (first)
         s->first_epoch = epoch;
-    return first ? 0 : stream_put_number(b, s, HAK_W_EPOCH, epoch);
+    return first ? 0 : hak_stream_put_number(b, s, HAK_W_EPOCH, epoch);
 }
 
-static int thread_start(builder *b, uint32_t thread)
+static int thread_start(hak_builder *b, uint32_t thread)
 {
-    if (ARRAY_GROW(b, b->streams, b->stream_cap, (size_t)thread + 1) != 0)
+    if (HAK_BUILDER_GROW(b, b->streams, b->stream_cap, (size_t)thread + 1) != 0)
         return -1;
     for (; b->stream_count <= thread; b->stream_count++) {
-        stream *s = &b->streams[b->stream_count];
+        hak_stream *s = &b->streams[b->stream_count];
         s->epoch = s->first_epoch = HAK_W_EPOCH_NONE;
         s->slot_count = 1;
     }
-    stream *s = &b->streams[thread];
+    hak_stream *s = &b->streams[thread];
     if (s->started)
         return 0;
     s->started = true;
@@ -250,44 +96,45 @@ static int thread_start(builder *b, uint32_t thread)
     /* The trace does not say who started it: the first thread does, at this point. */
     if (thread_start(b, 0) != 0 || epoch_join(b, 0) != 0)
         return -1;
-    return stream_put_number(b, &b->streams[0], HAK_W_CREATE, thread);
+    return hak_stream_put_number(b, &b->streams[0], HAK_W_CREATE, thread);
 }
 
-static void thread_end(builder *b, uint32_t thread)
+static void thread_end(hak_builder *b, uint32_t thread)
 {
     if (!b->streams[thread].exits)
         b->alive--;
     b->streams[thread].exits = true;
 }
 
-static uint32_t slot_take(builder *b, stream *s)
+static uint32_t slot_take(hak_builder *b, hak_stream *s)
 {
     if (s->spare_count != 0)
         return s->spare[--s->spare_count];
     if (s->slot_count == HAK_W_MAX_SLOTS) {
-        fail(b, "more than 268 million blocks of one thread are live at once");
+        hak_builder_fail(b, "more than 268 million blocks of one thread are live at once");
         return 0;
     }
     return s->slot_count++;
 }
 
-static int slot_spare(builder *b, stream *s, uint32_t slot)
+static int slot_spare(hak_builder *b, hak_stream *s, uint32_t slot)
 {
-    if (ARRAY_GROW(b, s->spare, s->spare_cap, (size_t)s->spare_count + 1) != 0)
+    if (HAK_BUILDER_GROW(b, s->spare, s->spare_cap, (size_t)s->spare_count + 1) != 0)
         return -1;
     s->spare[s->spare_count++] = slot;
     return 0;
 }
 
 /* A cell for a block made in epoch `made` and taken over in epoch `now`. */
-static int cell_take(builder *b, uint32_t made, uint32_t now, uint32_t *cell)
+static int cell_take(hak_builder *b, uint32_t made, uint32_t now, uint32_t *cell)
 {
     if (b->order != HAK_ORDER_EDGES && b->cell_head != b->cell_tail && made >= 2 &&
         b->cells[b->cell_head].epoch <= made - 2) {
         *cell = b->cells[b->cell_head++].cell;
     } else {
         if (b->cell_count == HAK_W_MAX_SLOTS)
-            return fail(b, "too many blocks are handed from thread to thread; try --order=window");
+            return hak_builder_fail(b,
+                                    "too many blocks are handed from thread to thread; try --order=window");
         *cell = b->cell_count++;
     }
     if (b->order == HAK_ORDER_EDGES)
@@ -297,9 +144,9 @@ static int cell_take(builder *b, uint32_t made, uint32_t now, uint32_t *cell)
         b->cell_tail -= b->cell_head;
         b->cell_head = 0;
     }
-    if (array_grow((void **)&b->cells, &b->cell_cap, b->cell_tail + 1, sizeof *b->cells) != 0)
-        return fail(b, "not enough memory to compile the trace");
-    b->cells[b->cell_tail++] = (spare_cell){*cell, now};
+    if (hak_array_grow((void **)&b->cells, &b->cell_cap, b->cell_tail + 1, sizeof *b->cells) != 0)
+        return hak_builder_fail(b, "not enough memory to compile the trace");
+    b->cells[b->cell_tail++] = (hak_spare_cell){*cell, now};
     return 0;
 }
 
@@ -324,12 +171,12 @@ typedef struct source {
 } source;
 
 /* Ends the block in trace slot `at` for `thread`. A slot of the thread's own is not given back yet. */
-static int block_end(builder *b, uint32_t thread, uint32_t at, source *from)
+static int block_end(hak_builder *b, uint32_t thread, uint32_t at, source *from)
 {
     *from = (source){0, false, 0};
     if (at == HAK_SLOT_NONE)
         return 0;
-    live *block = &b->lives[at];
+    hak_live_block *block = &b->lives[at];
     from->size_bytes = block->size_bytes;
     from->slot = block->slot;
     block->used = 0;
@@ -345,11 +192,11 @@ static int block_end(builder *b, uint32_t thread, uint32_t at, source *from)
     return slot_spare(b, &b->streams[block->thread], block->slot);
 }
 
-static int block_begin(builder *b, const hak_event *event, uint32_t slot, uint64_t word)
+static int block_begin(hak_builder *b, const hak_event *event, uint32_t slot, uint64_t word)
 {
-    if (ARRAY_GROW(b, b->lives, b->live_cap, (size_t)event->slot + 1) != 0)
+    if (HAK_BUILDER_GROW(b, b->lives, b->live_cap, (size_t)event->slot + 1) != 0)
         return -1;
-    b->lives[event->slot] = (live){
+    b->lives[event->slot] = (hak_live_block){
         .word = word,
         .size_bytes = event->size_bytes,
         .thread = event->thread,
@@ -369,9 +216,9 @@ static int block_begin(builder *b, const hak_event *event, uint32_t slot, uint64
     return 0;
 }
 
-static uint64_t put_generic(builder *b, const hak_event *event, unsigned flags, uint32_t to, source from)
+static uint64_t put_generic(hak_builder *b, const hak_event *event, unsigned flags, uint32_t to, source from)
 {
-    uint64_t at = stream_take(b, &b->streams[event->thread], HAK_W_GENERIC_WORDS);
+    uint64_t at = hak_stream_take(b, &b->streams[event->thread], HAK_W_GENERIC_WORDS);
     if (at == 0)
         return 0;
     if (from.cell)
@@ -414,9 +261,9 @@ static unsigned short_code(const hak_event *event)
     }
 }
 
-static int compile_alloc(builder *b, const hak_event *event)
+static int compile_alloc(hak_builder *b, const hak_event *event)
 {
-    stream *s = &b->streams[event->thread];
+    hak_stream *s = &b->streams[event->thread];
     const source none = {0, false, 0};
     if (event->slot == HAK_SLOT_NONE)
         return put_generic(b, event, HAK_W_NO_BLOCK, 0, none) != 0 ? 0 : -1;
@@ -428,16 +275,16 @@ static int compile_alloc(builder *b, const hak_event *event)
     if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, 0, slot, none);
     } else {
-        at = stream_take(b, s, 1);
+        at = hak_stream_take(b, s, 1);
         if (at != 0)
             b->w->words[at] = hak_w_pack(code, slot, event->size_bytes);
     }
     return at == 0 ? -1 : block_begin(b, event, slot, at);
 }
 
-static int compile_free(builder *b, const hak_event *event)
+static int compile_free(hak_builder *b, const hak_event *event)
 {
-    stream *s = &b->streams[event->thread];
+    hak_stream *s = &b->streams[event->thread];
     source from;
     if (block_end(b, event->thread, event->slot_old, &from) != 0)
         return -1;
@@ -446,7 +293,7 @@ static int compile_free(builder *b, const hak_event *event)
     if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, HAK_W_NO_BLOCK, 0, from);
     } else {
-        at = stream_take(b, s, 1);
+        at = hak_stream_take(b, s, 1);
         if (at != 0)
             b->w->words[at] = hak_w_pack(code + from.cell, from.slot, 0);
     }
@@ -457,7 +304,7 @@ static int compile_free(builder *b, const hak_event *event)
 
 /* A realloc that returned NULL: its size was 0 and the block is gone; or it failed and the block stays, which
  * is replayed as a failing call without a block (whoever frees the block later may be another thread). */
-static int compile_realloc_null(builder *b, const hak_event *event)
+static int compile_realloc_null(hak_builder *b, const hak_event *event)
 {
     if (!(event->flags & HAK_EVENT_FAILED))
         return compile_free(b, event);
@@ -465,11 +312,11 @@ static int compile_realloc_null(builder *b, const hak_event *event)
     return put_generic(b, event, HAK_W_NO_BLOCK, 0, none) != 0 ? 0 : -1;
 }
 
-static int compile_realloc(builder *b, const hak_event *event)
+static int compile_realloc(hak_builder *b, const hak_event *event)
 {
     if (event->slot == HAK_SLOT_NONE)
         return compile_realloc_null(b, event);
-    stream *s = &b->streams[event->thread];
+    hak_stream *s = &b->streams[event->thread];
     source from;
     if (block_end(b, event->thread, event->slot_old, &from) != 0)
         return -1;
@@ -481,7 +328,7 @@ static int compile_realloc(builder *b, const hak_event *event)
     if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, 0, to, from);
     } else {
-        at = stream_take(b, s, 2);
+        at = hak_stream_take(b, s, 2);
         if (at != 0) {
             b->w->words[at] = hak_w_pack(code + 2u * from.cell, to, event->size_bytes);
             b->w->words[at + 1] = from.slot | from.size_bytes << HAK_W_SLOT_BITS;
@@ -490,7 +337,21 @@ static int compile_realloc(builder *b, const hak_event *event)
     return at == 0 ? -1 : block_begin(b, event, to, at);
 }
 
-static int compile(builder *b, const hak_event *event)
+/* Tells the loop where the allocations that follow come from. */
+static int context_change(hak_builder *b, const hak_event *event)
+{
+    hak_stream *s = &b->streams[event->thread];
+    if (!(b->flags & HAK_WORKLOAD_CONTEXTS) || s->context == event->context)
+        return 0;
+    s->context = event->context;
+    if (HAK_BUILDER_GROW(b, b->first_ns, b->first_cap, (size_t)event->context + 1) != 0)
+        return -1;
+    if (b->first_ns[event->context] == 0)
+        b->first_ns[event->context] = event->time_ns + 1;
+    return hak_stream_put_number(b, s, HAK_W_CONTEXT, event->context);
+}
+
+static int compile(hak_builder *b, const hak_event *event)
 {
     if (thread_start(b, event->thread) != 0)
         return -1;
@@ -504,6 +365,8 @@ static int compile(builder *b, const hak_event *event)
         return 0; /* there is no block to free */
     if (epoch_join(b, event->thread) != 0)
         return -1;
+    if (op_class != HAK_CLASS_FREE && context_change(b, event) != 0)
+        return -1;
     int status = op_class == HAK_CLASS_ALLOC  ? compile_alloc(b, event)
                  : op_class == HAK_CLASS_FREE ? compile_free(b, event)
                                               : compile_realloc(b, event);
@@ -514,93 +377,23 @@ static int compile(builder *b, const hak_event *event)
     return status;
 }
 
-static int finish_threads(builder *b, hak_w_header *head)
+static int compile_all(hak_builder *b, hak_reader *reader)
 {
-    head->threads_at = words_take(b, (uint64_t)b->stream_count * sizeof(hak_w_thread) / 8);
-    if (head->threads_at == 0)
-        return -1;
-    for (uint32_t i = 0; i < b->stream_count; i++) {
-        stream *s = &b->streams[i];
-        if (stream_put_number(b, s, HAK_W_END, 0) != 0)
-            return -1;
-        hak_w_thread *thread = (hak_w_thread *)(b->w->words + head->threads_at) + i;
-        *thread = (hak_w_thread){
-            .first_word = s->first,
-            .slot_base = head->slot_count,
-            .operations = s->operations,
-            .slot_count = s->slot_count,
-            .first_epoch = s->first_epoch,
-            .exits = s->exits,
-        };
-        head->slot_count += s->slot_count;
-    }
-    return 0;
-}
-
-static int finish_left(builder *b, hak_w_header *head)
-{
-    head->left_at = words_take(b, b->live_blocks + 1);
-    if (head->left_at == 0)
-        return -1;
-    const hak_w_thread *threads = (const hak_w_thread *)(b->w->words + head->threads_at);
-    for (uint32_t i = 0; i < b->live_cap; i++)
-        if (b->lives[i].used)
-            b->w->words[head->left_at + head->left_count++] =
-                threads[b->lives[i].thread].slot_base + b->lives[i].slot;
-    return 0;
-}
-
-static int finish(builder *b)
-{
-    if (thread_start(b, 0) != 0)
-        return -1;
-    hak_w_header head = {
-        .magic = HAK_W_MAGIC,
-        .operations = b->w->info.operations,
-        .size_max = b->size_max,
-        .thread_count = b->stream_count,
-        .threads_max = b->w->info.threads_max,
-        .epoch_count = b->epoch_count,
-        .skew = b->order == HAK_ORDER_WINDOW ? 1 : 0,
-        .cell_count = b->cell_count,
-    };
-    if (finish_threads(b, &head) != 0 || finish_left(b, &head) != 0)
-        return -1;
-    head.epochs_at = words_take(b, b->epoch_count / 2 + 1);
-    if (head.epochs_at == 0)
-        return -1;
-    if (b->epoch_count != 0)
-        memcpy(b->w->words + head.epochs_at, b->epochs, b->epoch_count * sizeof *b->epochs);
-    head.word_count = b->w->word_count;
-    memcpy(b->w->words, &head, sizeof head);
-    b->w->info.threads = b->stream_count;
-    if (ftruncate(b->w->fd, (off_t)(b->w->word_count * 8)) != 0)
-        return fail(b, "cannot trim the compiled trace");
-    void *trimmed = mremap(b->w->words, b->w->word_cap * 8, b->w->word_count * 8, MREMAP_MAYMOVE);
-    if (trimmed == MAP_FAILED)
-        return fail(b, "cannot trim the compiled trace");
-    b->w->words = trimmed;
-    b->w->word_cap = b->w->word_count;
-    return 0;
-}
-
-static int compile_all(builder *b, hak_reader *reader)
-{
-    if (words_take(b, hak_align_up(sizeof(hak_w_header), HAK_CACHE_LINE) / 8) != 0 || b->w->words == NULL)
+    if (hak_words_take(b, hak_align_up(sizeof(hak_w_header), HAK_CACHE_LINE) / 8) != 0 || b->w->words == NULL)
         return -1;
     for (;;) {
         const hak_event *events;
         size_t count;
         int more = hak_reader_next(reader, &events, &count, b->error);
         if (more <= 0)
-            return more == 0 ? finish(b) : -1;
+            return more == 0 && thread_start(b, 0) == 0 ? hak_builder_finish(b) : -1;
         for (size_t i = 0; i < count; i++)
             if (compile(b, &events[i]) != 0)
                 return -1;
     }
 }
 
-hak_workload *hak_workload_build(hak_reader *reader, hak_order order, hak_trace_error *error)
+hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned flags, hak_trace_error *error)
 {
     hak_workload *w = calloc(1, sizeof *w);
     if (w == NULL || (w->fd = memfd_create("hakmem-workload", MFD_CLOEXEC)) < 0) {
@@ -608,9 +401,11 @@ hak_workload *hak_workload_build(hak_reader *reader, hak_order order, hak_trace_
         free(w);
         return NULL;
     }
-    builder b = {
+    hak_builder b = {
         .w = w,
         .order = order,
+        .flags = flags,
+        .reader = reader,
         .budget_bytes = available_bytes() / 100 * BUDGET_PERCENT,
         .last_thread = UINT32_MAX,
         .error = error,
@@ -622,6 +417,7 @@ hak_workload *hak_workload_build(hak_reader *reader, hak_order order, hak_trace_
     free(b.lives);
     free(b.epochs);
     free(b.cells);
+    free(b.first_ns);
     if (status == 0)
         return w;
     hak_workload_free(w);
@@ -641,6 +437,11 @@ void hak_workload_free(hak_workload *workload)
 void hak_workload_info_get(const hak_workload *workload, hak_workload_info *info)
 {
     *info = workload->info;
+}
+
+const uint64_t *hak_workload_region(const hak_workload *workload)
+{
+    return workload->words;
 }
 
 int hak_workload_fd(const hak_workload *workload)

@@ -19,10 +19,16 @@ typedef struct hak_workload_info {
     uint32_t threads_max; /* alive at once */
 } hak_workload_info;
 
+enum {
+    HAK_WORKLOAD_CONTEXTS = 1, /* keep call contexts: needed by targets whose policy decides by site; each
+                                  change of context costs the replay loop a word */
+};
+
 /* Reads the whole trace; NULL with *error filled. Free with hak_workload_free. */
-hak_workload *hak_workload_build(hak_reader *reader, hak_order order, hak_trace_error *error);
+hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned flags, hak_trace_error *error);
 void hak_workload_free(hak_workload *workload);
 void hak_workload_info_get(const hak_workload *workload, hak_workload_info *info);
-int hak_workload_fd(const hak_workload *workload); /* for a worker to map */
+int hak_workload_fd(const hak_workload *workload);                 /* for a worker to map */
+const uint64_t *hak_workload_region(const hak_workload *workload); /* as workload_format.h; lives with it */
 
 #endif

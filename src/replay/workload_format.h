@@ -6,7 +6,7 @@
  *   one word     code:8 slot:28 size:28                        (sizes below 256 MiB)
  *   realloc      code:8 to:28 size:28, from:28 old size:36
  *   generic      code:8 op:8 flags:8 align_log2:8, to:32 from:32, size, old size
- *   epoch, create, jump: code:8 number:56
+ *   epoch, context, create, jump: code:8 number:56
  * A slot is an index into the thread's own table, where entry 0 is always NULL. Codes that end in X name a
  * cell instead: one hand-over of a block from the thread that got it to the thread that frees or reallocates
  * it. */
@@ -43,8 +43,9 @@ typedef enum hak_w_code {
     HAK_W_REALLOC_FROM_X,
     HAK_W_REALLOC_FROM_X_TO_X,
     HAK_W_GENERIC,
-    HAK_W_EPOCH,  /* leave the present epoch, enter that one */
-    HAK_W_CREATE, /* start that thread; only in the first thread's stream */
+    HAK_W_CONTEXT, /* the next allocations are from that call context */
+    HAK_W_EPOCH,   /* leave the present epoch, enter that one */
+    HAK_W_CREATE,  /* start that thread; only in the first thread's stream */
     HAK_W_JUMP,
     HAK_W_END
 } hak_w_code;
@@ -88,6 +89,21 @@ typedef struct hak_w_thread {
     uint32_t reserved;
 } hak_w_thread;
 
+#define HAK_W_MODULE_NONE UINT32_MAX
+
+typedef struct hak_w_context {
+    uint64_t offset; /* return address - load bias of its module */
+    uint32_t module;
+    uint32_t parent; /* smaller than its own number; 0: outermost */
+} hak_w_context;
+
+typedef struct hak_w_module {
+    uint64_t path; /* byte offset within paths */
+    uint8_t build_id[20];
+    uint8_t build_id_bytes;
+    uint8_t reserved[3];
+} hak_w_module;
+
 typedef struct hak_w_header {
     uint64_t magic;
     uint64_t word_count;
@@ -98,11 +114,16 @@ typedef struct hak_w_header {
     uint64_t epochs_at;  /* of uint32_t[epoch_count]: threads that take part in each epoch */
     uint64_t left_at;    /* of uint64_t[left_count]: slots (over all threads) that are live at the end */
     uint64_t left_count;
+    uint64_t contexts_at; /* of hak_w_context[context_count], hak_w_module[module_count], paths */
+    uint64_t modules_at;
+    uint64_t paths_at; /* NUL-terminated strings */
     uint32_t thread_count;
     uint32_t threads_max; /* alive at once, as recorded */
     uint32_t epoch_count;
     uint32_t skew; /* a thread may be in epoch e when all before e - skew are complete */
     uint32_t cell_count;
+    uint32_t context_count; /* 0: built without; else context 0 is none */
+    uint32_t module_count;
     uint32_t reserved;
 } hak_w_header;
 

@@ -116,3 +116,29 @@ void *memalign(size_t x, size_t s) { (void)x; return malloc(s); }\n' > bad.c
     run "$HAKMEM_BIN/hakmem-replay-worker"
     [ "$status" -eq 2 ]
 }
+
+@test "a policy's sites are found by recorded context, in every caller they name" {
+    [ -e "$HAKMEM_LIB/libhakmem.so" ] || skip "no libhakmem.so in a sanitizer build"
+    { # short-lived blocks from 0x401000 called by 0x402000, long-lived ones by 0x402080, others from elsewhere
+        echo "head /usr/bin/made 1"
+        echo "module 0x400000 0x500000 0x400000 /usr/bin/made"
+        echo "thread 1 main"
+        for i in $(seq 300); do
+            echo "malloc $i 40 0x401000,0x402080"
+            echo "malloc 100000$i 40 0x401000,0x402000"
+            echo "malloc 200000$i 40 0x403000"
+            echo "free 100000$i"
+            echo "free 200000$i"
+        done
+        echo "end 1000000"
+    } | "$HAKMEM_BIN/make_trace" sites.gz
+    printf '%s\n' "hakmem-policy 1" "state frozen" "gate 1 1024" "module m0 weight=1000000 path=/opt/made" \
+        "site m0+0x1000 up=sp+16 blocks=600 purity=500000 size=40" \
+        "  site m0+0x2000 lifetime=short blocks=300 purity=1000000 size=40" \
+        "  site m0+0x2080 lifetime=long blocks=300 purity=1000000 size=40" > app.txt
+    "$HAKMEM_BIN/hakmem-policy" compile -o app.policy app.txt
+    "$replay" --json --rounds=1 --repeats=1 --target=hakmem:fast,hakmem:fast+app.policy sites.gz > result.json
+    json "[t['counters'].get('policy_short', 0) for t in r['targets'][1:]] == [0, 300]"
+    json "[t['counters'].get('policy_long', 0) for t in r['targets'][1:]] == [0, 300]"
+    json "r['targets'][2]['counters']['policy_lookup'] >= 900"
+}

@@ -107,7 +107,7 @@ static hak_workload *make(uint64_t seed, uint32_t threads, unsigned cross, uint3
     assert_int_equal(hak_writer_finish(writer, &tail, &error), 0);
     hak_reader *reader = hak_reader_open(path, 0, &error);
     assert_non_null(reader);
-    hak_workload *workload = hak_workload_build(reader, order, &error);
+    hak_workload *workload = hak_workload_build(reader, order, HAK_WORKLOAD_CONTEXTS, &error);
     assert_non_null(workload);
     hak_reader_close(reader);
     unlink(path);
