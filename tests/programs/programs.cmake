@@ -15,7 +15,7 @@ if(TARGET hakmem)
 endif()
 if(TARGET hakmem-trace)
   add_test(NAME programs.trace
-    COMMAND ${same} --wrap "$<TARGET_FILE:hakmem-trace> -q -o trace.%e.%p.gz --"
+    COMMAND ${same} --wrap "$<TARGET_FILE:hakmem-trace> -q -o @OUT@/trace.%e.%p.gz --"
       --after "ls trace.*.gz >/dev/null && gzip -t trace.*.gz && ! ls *.part >/dev/null 2>&1")
   set_tests_properties(programs.trace PROPERTIES TIMEOUT 600)
 endif()
