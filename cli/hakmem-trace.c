@@ -1,0 +1,498 @@
+/* hakmem-trace.c: records what a program allocates. Starts the collector as a process of its own, then the
+ * program with our library preloaded, waits, and says in one line what came of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/launch.h"
+#include "core/base/os.h"
+#include "trace/collect.h"
+
+#define LIBRARY        "libhakmem-trace.so"
+#define DEFAULT_DEPTH  64
+#define FINISH_WAIT_MS 60000 /* for the collector, once the program is dead; it reports, or is dead itself   \
+                              */
+
+static const char help[] =
+    "Examples:\n"
+    "  hakmem-trace sqlite3 app.db < work.sql       record to hakmem-trace.sqlite3.PID.gz\n"
+    "  hakmem-trace -o app.trace.gz ./app input     choose the file\n"
+    "  hakmem-trace -o /tmp/%e.%p.gz make -j8       a process tree: one file a process\n"
+    "  hakmem-trace --max-size=1G ./server          stop recording at 1 GiB, the server runs on\n"
+    "\n"
+    "Usage: hakmem-trace [OPTIONS] [--] PROGRAM [ARGUMENTS]\n"
+    "\n"
+    "Records every allocation of a program, with its call stack, into a compressed trace.\n"
+    "\n"
+    "  -o, --output=FILE   trace file; %e program, %p pid, %h host, %% percent sign\n"
+    "                      (default hakmem-trace.%e.%p.gz). Other processes of the tree\n"
+    "                      get their name and pid put in before .gz\n"
+    "  -f, --force         replace an existing file\n"
+    "  -q, --quiet         only errors\n"
+    "      --depth=N       frames kept of each call stack, 1 to 1024 (64)\n"
+    "      --drop          drop events (and count them) rather than let the program wait\n"
+    "      --max-size=SIZE stop recording when a file has this size (k, M, G)\n"
+    "      --duration=S    stop recording after S seconds\n"
+    "  -h, --help          show this\n"
+    "      --version       show version and features\n"
+    "\n"
+    "Exit status: the program's; 128+N when signal N killed it; 125 hakmem-trace failed,\n"
+    "126 PROGRAM cannot be executed, 127 PROGRAM was not found.\n";
+
+typedef struct settings {
+    hak_collect_options collect;
+    bool quiet;
+    char *const *program; /* argv of the program */
+} settings;
+
+static volatile sig_atomic_t child_pid;
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("hakmem-trace: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+/* ---- options ---- */
+
+static bool parse_number(const char *text, uint64_t max, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *text == '-' || *end != 0 || number == 0 || number > max)
+        return false;
+    *value = number;
+    return true;
+}
+
+static bool parse_size(const char *text, uint64_t *bytes)
+{
+    static const char units[] = "kmgt";
+    char digits[24];
+    size_t len = strlen(text);
+    unsigned shift = 0;
+    if (len == 0 || len >= sizeof digits)
+        return false;
+    memcpy(digits, text, len + 1);
+    const char *unit = strchr(units, digits[len - 1] | 0x20);
+    if (unit != NULL && digits[len - 1] > '9') {
+        shift = 10 * (unsigned)(unit - units + 1);
+        digits[len - 1] = 0;
+    }
+    if (!parse_number(digits, UINT64_MAX >> shift, bytes))
+        return false;
+    *bytes <<= shift;
+    return true;
+}
+
+static void bad_usage(const char *what, const char *value)
+{
+    say("%s '%s'; see hakmem-trace --help", what, value);
+    exit(LAUNCH_FAILED);
+}
+
+static void parse(int argc, char **argv, settings *s)
+{
+    enum { OPT_DEPTH = 256, OPT_DROP, OPT_MAX_SIZE, OPT_DURATION, OPT_VERSION };
+    static const struct option options[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"force", no_argument, NULL, 'f'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"depth", required_argument, NULL, OPT_DEPTH},
+        {"drop", no_argument, NULL, OPT_DROP},
+        {"max-size", required_argument, NULL, OPT_MAX_SIZE},
+        {"duration", required_argument, NULL, OPT_DURATION},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {NULL, 0, NULL, 0},
+    };
+    *s = (settings){.collect = {.depth = DEFAULT_DEPTH, .control_fd = -1}};
+    uint64_t number;
+    int option;
+    argv[0] = (char *)"hakmem-trace"; /* for getopt's messages */
+    while ((option = getopt_long(argc, argv, "+o:fqh", options, NULL)) != -1) {
+        switch (option) {
+        case 'o':
+            s->collect.output = optarg;
+            break;
+        case 'f':
+            s->collect.force = true;
+            break;
+        case 'q':
+            s->quiet = true;
+            break;
+        case OPT_DEPTH:
+            if (!parse_number(optarg, HAK_RECORD_DEPTH_MAX, &number))
+                bad_usage("no depth between 1 and 1024:", optarg);
+            s->collect.depth = (uint32_t)number;
+            break;
+        case OPT_DROP:
+            s->collect.drop = true;
+            break;
+        case OPT_MAX_SIZE:
+            if (!parse_size(optarg, &s->collect.max_bytes))
+                bad_usage("no size:", optarg);
+            break;
+        case OPT_DURATION:
+            if (!parse_number(optarg, UINT64_MAX / 1000000000u, &number))
+                bad_usage("no number of seconds:", optarg);
+            s->collect.duration_ns = number * 1000000000u;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            exit(fflush(stdout) == 0 ? 0 : LAUNCH_FAILED);
+        case OPT_VERSION:
+            printf("hakmem-trace %s\nfeatures: fork, exec, threads, call stacks by frame memo, libunwind "
+                   "checks\n",
+                   HAKMEM_VERSION);
+            exit(fflush(stdout) == 0 ? 0 : LAUNCH_FAILED);
+        default:
+            exit(LAUNCH_FAILED); /* getopt has said why */
+        }
+    }
+    if (optind == argc) {
+        say("no program to record; see hakmem-trace --help");
+        exit(LAUNCH_FAILED);
+    }
+    s->program = argv + optind;
+}
+
+/* ---- before ---- */
+
+/* The folder can be written to and the file is not there yet: better said now than after the program has
+ * begun. */
+static bool check_output(const settings *s, const char *comm)
+{
+    char path[HAK_COLLECT_PATH_MAX];
+    char folder[HAK_COLLECT_PATH_MAX];
+    const char *pattern = s->collect.output != NULL ? s->collect.output : HAK_COLLECT_DEFAULT_OUTPUT;
+    if (!hak_collect_name(pattern, comm, (uint64_t)getpid(), path, sizeof path)) {
+        say("'%s' is no file name pattern; %%e, %%p, %%h and %%%% may be used", pattern);
+        return false;
+    }
+    struct stat status;
+    if (strstr(pattern, "%p") == NULL && lstat(path, &status) == 0) {
+        if (S_ISDIR(status.st_mode)) {
+            say("'%s' is a directory; choose a file with -o", path);
+            return false;
+        }
+        if (!s->collect.force) {
+            say("'%s' exists; choose another name with -o, or replace it with -f", path);
+            return false;
+        }
+    }
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        snprintf(folder, sizeof folder, ".");
+    else
+        slash[slash == folder ? 1 : 0] = 0;
+    if (access(folder, W_OK | X_OK) != 0) {
+        say("cannot write to '%s': %s; choose another place with -o", folder, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* ---- the two children ---- */
+
+/* Detached: no terminal, none of our descriptors but the two it is given. */
+static _Noreturn void be_collector(const settings *s, int listen_fd, int control_fd)
+{
+    hak_collect_options options = s->collect;
+    options.listen_fd = listen_fd;
+    options.control_fd = control_fd;
+    setsid();
+    int nothing = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd <= 2 && nothing >= 0; fd++)
+        dup2(nothing, fd);
+    int low = listen_fd < control_fd ? listen_fd : control_fd;
+    int high = listen_fd < control_fd ? control_fd : listen_fd;
+    if (low > 3)
+        close_range(3, (unsigned)low - 1, 0);
+    if (high > low + 1)
+        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+    close_range((unsigned)high + 1, ~0U, 0);
+    _exit(hak_collect_run(&options) == 0 ? 0 : 1);
+}
+
+static bool start_collector(const settings *s, int listen_fd, int *control_fd)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return false;
+    pid_t middle =
+        fork(); /* the collector is nobody's child: the program must not inherit it, nor wait for it */
+    if (middle == 0) {
+        pid_t collector = fork();
+        if (collector == 0) {
+            close(pair[0]);
+            be_collector(s, listen_fd, pair[1]);
+        }
+        _exit(collector > 0 ? 0 : 1);
+    }
+    close(pair[1]);
+    int status = 1;
+    *control_fd = pair[0];
+    return middle > 0 && waitpid(middle, &status, 0) == middle && status == 0;
+}
+
+typedef struct running {
+    pid_t pid;
+    int error_fd; /* an errno comes here when execve fails */
+} running;
+
+static bool start_program(const settings *s, const launch_program *program, int control_fd, running *run)
+{
+    int go[2];
+    int error[2];
+    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(error, O_CLOEXEC) != 0)
+        return false;
+    pid_t pid = fork();
+    if (pid == 0) {
+        char byte;
+        close(go[1]);
+        if (read(go[0], &byte, 1) == 1) /* the collector knows our pid by now */
+            execv(program->path, s->program);
+        int reason = errno;
+        if (reason == ENOEXEC) {
+            execl("/bin/sh", "sh", program->path, (char *)NULL);
+            reason = errno;
+        }
+        ssize_t written = write(error[1], &reason, sizeof reason);
+        _exit(written > 0 ? LAUNCH_NOT_EXECUTABLE : LAUNCH_FAILED);
+    }
+    close(go[0]);
+    close(error[1]);
+    run->pid = pid;
+    run->error_fd = error[0];
+    hak_collect_message *message = calloc(1, sizeof *message);
+    bool told = false;
+    if (pid > 0 && message != NULL) {
+        message->kind = HAK_COLLECT_MAIN;
+        message->pid = (uint32_t)pid;
+        told = send(control_fd, message, sizeof *message, MSG_NOSIGNAL) == sizeof *message &&
+               write(go[1], "", 1) == 1;
+    }
+    free(message);
+    close(go[1]);
+    return told;
+}
+
+/* ---- signals ---- */
+
+/* From another process to us alone: meant for the program. The terminal's reach it anyway. */
+static void forward(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code <= 0 && info->si_pid != child_pid && child_pid > 0)
+        kill((pid_t)child_pid, number);
+}
+
+static void set_signals(void)
+{
+    static const int forwarded[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH};
+    struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_RESTART};
+    for (size_t i = 0; i < HAK_COUNT_OF(forwarded); i++)
+        sigaction(forwarded[i], &action, NULL);
+}
+
+/* ---- after ---- */
+
+static const char *count_text(char *out, size_t room, uint64_t value)
+{
+    static const char *const units[] = {"", " K", " M", " G"};
+    double scaled = (double)value;
+    size_t unit = 0;
+    while (scaled >= 1000 && unit + 1 < HAK_COUNT_OF(units)) {
+        scaled /= 1000;
+        unit++;
+    }
+    snprintf(out, room, unit == 0 ? "%.0f%s" : "%.3g%s", scaled, units[unit]);
+    return out;
+}
+
+static const char *bytes_text(char *out, size_t room, uint64_t value)
+{
+    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
+    double scaled = (double)value;
+    size_t unit = 0;
+    while (scaled >= 1024 && unit + 1 < HAK_COUNT_OF(units)) {
+        scaled /= 1024;
+        unit++;
+    }
+    snprintf(out, room, unit == 0 ? "%.0f%s" : "%.4g%s", scaled, units[unit]);
+    return out;
+}
+
+static void report(const settings *s, const hak_collect_message *m)
+{
+    char count[32], peak[32], left[32], size[32];
+    if (m->failed != 0 && m->note[0] != 0)
+        say("'%s': %s", m->path, m->note);
+    else if (m->failed != 0)
+        say("'%s': recording stopped early: the limit was reached or a write failed", m->path);
+    if (m->lost != 0)
+        say("'%s': %llu events are missing", m->path, (unsigned long long)m->lost);
+    if (s->quiet)
+        return;
+    uint64_t percent = m->allocations == 0 ? 0 : (m->temporary * 100 + m->allocations / 2) / m->allocations;
+    say("%s allocations · peak %s · %s never freed · %llu%% temporary · %u thread%s · %s written",
+        count_text(count, sizeof count, m->allocations), bytes_text(peak, sizeof peak, m->peak_bytes),
+        bytes_text(left, sizeof left, m->left_bytes), (unsigned long long)percent, m->threads,
+        m->threads == 1 ? "" : "s", bytes_text(size, sizeof size, m->file_bytes));
+    if (m->walks_wrong != 0)
+        say("%llu of %llu sampled call stacks differ from the unwinder's", (unsigned long long)m->walks_wrong,
+            (unsigned long long)m->walks_checked);
+    fprintf(stderr, "  next: hakmem-report %s\n        hakmem-replay %s\n", m->path, m->path);
+}
+
+/* Reads what the collector says; true when it has said the last word, or is dead. */
+static bool listen_to(const settings *s, int control_fd, int wait_ms, bool *joined)
+{
+    static hak_collect_message message;
+    struct pollfd control = {.fd = control_fd, .events = POLLIN};
+    if (poll(&control, 1, wait_ms) <= 0)
+        return false;
+    ssize_t n = recv(control_fd, &message, sizeof message, MSG_DONTWAIT);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return false;
+    if (n != sizeof message) {
+        say("the collector has died; what it had written is in a .part file (hakmem-report --partial reads "
+            "it)");
+        *joined = true;
+        return true;
+    }
+    switch (message.kind) {
+    case HAK_COLLECT_STARTED:
+        if (!*joined && !s->quiet)
+            say("recording to %s", message.path);
+        *joined = true;
+        return false;
+    case HAK_COLLECT_REFUSED:
+        say("'%s': %s; the program runs without being recorded", message.path, message.note);
+        *joined = true;
+        return false;
+    case HAK_COLLECT_DONE:
+        report(s, &message);
+        return false;
+    default:
+        if (message.processes > 1 && !s->quiet)
+            fprintf(stderr, "  %u traces were written, one for each process\n", message.processes);
+        return true;
+    }
+}
+
+static void send_status(int control_fd, int status)
+{
+    static hak_collect_message message = {.kind = HAK_COLLECT_STATUS};
+    message.status = (uint32_t)status;
+    if (send(control_fd, &message, sizeof message, MSG_NOSIGNAL) < 0)
+        return; /* dead: listen_to finds out */
+}
+
+static int wait_for(const settings *s, int control_fd, const running *run)
+{
+    int status = 0;
+    bool joined = false;
+    bool over = false;
+    while (!joined && !over) { /* until the library has joined, or the program has ended without */
+        over = waitpid(run->pid, &status, WNOHANG) == run->pid;
+        listen_to(s, control_fd, 10, &joined);
+    }
+    while (!over)
+        over = waitpid(run->pid, &status, 0) == run->pid || errno != EINTR;
+    child_pid = 0;
+
+    int reason = 0;
+    if (read(run->error_fd, &reason, sizeof reason) == sizeof reason) {
+        say("'%s': %s", s->program[0], strerror(reason));
+        return reason == ENOENT ? LAUNCH_NOT_FOUND : LAUNCH_NOT_EXECUTABLE;
+    }
+    send_status(control_fd, status);
+    uint64_t until = hak_os_monotonic_ns() + FINISH_WAIT_MS * UINT64_C(1000000);
+    while (!listen_to(s, control_fd, 100, &joined) && hak_os_monotonic_ns() < until)
+        continue;
+    if (!joined)
+        say("the preloaded library did not take effect: nothing was recorded");
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* Started by a library that was preloaded by hand; nobody waits for us. */
+static int collect_for_library(const char *name)
+{
+    settings s = {
+        .collect = {.depth = DEFAULT_DEPTH, .control_fd = -1, .output = getenv("HAKMEM_TRACE_OUTPUT")}};
+    s.collect.listen_fd = hak_collect_listen_at(name);
+    if (s.collect.listen_fd < 0)
+        return LAUNCH_FAILED;
+    setsid();
+    int nothing = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd <= 2 && nothing >= 0; fd++)
+        dup2(nothing, fd);
+    return hak_collect_run(&s.collect) == 0 ? 0 : LAUNCH_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    static launch_program program;
+    char library[PATH_MAX];
+    char name[HAK_SOCKET_NAME_BYTES];
+    settings s;
+    running run;
+    int control_fd;
+    if (argc == 3 && strcmp(argv[1], "--collector") == 0)
+        return collect_for_library(argv[2]);
+    parse(argc, argv, &s);
+    int found = launch_find(s.program[0], &program);
+    if (found != LAUNCH_OK) {
+        if (found == LAUNCH_FAILED)
+            say("%s", program.reason);
+        else
+            say("'%s': %s", s.program[0], program.reason);
+        return found;
+    }
+    if (!check_output(&s, launch_base_name(program.path)))
+        return LAUNCH_FAILED;
+    if (!launch_library(LIBRARY, library, sizeof library)) {
+        say("%s is missing; it belongs beside this command or into ../lib", LIBRARY);
+        return LAUNCH_FAILED;
+    }
+    if (!launch_preload(library)) {
+        say("'%s' cannot be preloaded: LD_PRELOAD takes no path with a space or colon in it", library);
+        return LAUNCH_FAILED;
+    }
+    int listen_fd = hak_collect_listen(name);
+    if (listen_fd < 0 || setenv(HAK_ENV_SOCKET, name, 1) != 0) {
+        say("cannot listen for the program: %s", strerror(errno));
+        return LAUNCH_FAILED;
+    }
+    if (!start_collector(&s, listen_fd, &control_fd)) {
+        say("cannot start the collector: %s", strerror(errno));
+        return LAUNCH_FAILED;
+    }
+    close(listen_fd);
+    set_signals();
+    if (!start_program(&s, &program, control_fd, &run)) {
+        say("cannot start '%s': %s", s.program[0], strerror(errno));
+        return LAUNCH_FAILED;
+    }
+    child_pid = run.pid;
+    return wait_for(&s, control_fd, &run);
+}

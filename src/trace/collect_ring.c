@@ -1,0 +1,123 @@
+/* collect_ring.c: see collect_ring.h. */
+#include "trace/collect_ring.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "trace/event.h"
+
+static bool is_alloc(uint32_t kind)
+{
+    return kind < HAK_OP_COUNT && (hak_op_class_of((hak_op)kind) == HAK_CLASS_ALLOC ||
+                                   hak_op_class_of((hak_op)kind) == HAK_CLASS_REALLOC);
+}
+
+/* Length and fields of an allocation; false: it does not fit into `left` words. */
+static bool decode_alloc(hak_record *record, uint64_t left)
+{
+    uint32_t words = 2;
+    record->address = record->at[1] & HAK_ADDRESS_MASK;
+    record->size = record->at[1] >> HAK_ADDRESS_BITS;
+    if ((record->flags & HAK_RECORD_WIDE) != 0) {
+        if (words >= left)
+            return false;
+        record->size = record->at[words] & HAK_WIDE_SIZE_MASK;
+        record->align_log2 = (uint32_t)(record->at[words] >> 56) & 63;
+        words++;
+    }
+    if ((record->flags & HAK_RECORD_STACK) != 0) {
+        if (words >= left)
+            return false;
+        uint64_t change = record->at[words++];
+        record->drop = (uint32_t)(change & 0xffff);
+        record->keep = (uint32_t)(change >> 16 & 0xffffff);
+        record->push = (uint32_t)(change >> 40);
+        record->pcs = record->at + words;
+        if (record->push > left - words)
+            return false;
+        words += record->push;
+    }
+    record->words = words;
+    return true;
+}
+
+static bool decode(hak_record *record, uint64_t left)
+{
+    switch (record->kind) {
+    case HAK_RECORD_THREAD_END:
+        record->words = 1;
+        return true;
+    case HAK_RECORD_THREAD_START:
+    case HAK_RECORD_REALLOC_BEGIN:
+    case HAK_RECORD_MODULE_UNLOAD:
+        record->words = 2;
+        break;
+    case HAK_RECORD_ROW:
+        record->words = 3;
+        break;
+    case HAK_RECORD_MODULE_LOAD:
+        if (left < HAK_RECORD_MODULE_WORDS)
+            return false;
+        record->words = HAK_RECORD_MODULE_WORDS + (uint32_t)(((uint32_t)record->at[4] + UINT64_C(7)) / 8);
+        return (uint32_t)record->at[4] <= HAK_MODULE_PATH_MAX && record->words <= left;
+    default:
+        if (record->kind >= HAK_OP_COUNT || left < 2)
+            return false;
+        if (is_alloc(record->kind))
+            return decode_alloc(record, left);
+        record->words = 2;
+        break;
+    }
+    if (record->words > left)
+        return false;
+    record->address = record->at[1] & HAK_ADDRESS_MASK;
+    return true;
+}
+
+bool hak_consumer_peek(hak_consumer *consumer, hak_record *record)
+{
+    while (consumer->tail < consumer->visible && !consumer->broken) {
+        uint64_t at = consumer->tail & (HAK_RING_WORDS - 1);
+        uint64_t left = consumer->visible - consumer->tail;
+        if (left > HAK_RING_WORDS - at)
+            left = HAK_RING_WORDS - at;
+        uint64_t word = consumer->words[at];
+        *record = (hak_record){.at = consumer->words + at,
+                               .kind = (uint32_t)(word >> 48) & 0xff,
+                               .flags = (uint32_t)(word >> 56)};
+        if (record->kind == HAK_RECORD_PAD) {
+            consumer->tail += HAK_RING_WORDS - at;
+            continue;
+        }
+        if (!decode(record, left)) {
+            consumer->broken = true;
+            break;
+        }
+        /* 48 bits around now: a stamp may be a little ahead of it, on another core. */
+        int64_t ago = (int64_t)((consumer->now - word) << (64 - HAK_STAMP_BITS)) >> (64 - HAK_STAMP_BITS);
+        record->stamp = consumer->now - (uint64_t)ago;
+        return true;
+    }
+    if (consumer->broken)
+        consumer->tail = consumer->visible;
+    return false;
+}
+
+void hak_consumer_take(hak_consumer *consumer, const hak_record *record)
+{
+    consumer->tail += record->words;
+}
+
+void hak_consumer_release(hak_consumer *consumer)
+{
+    hak_ring *ring = consumer->ring;
+    if (atomic_load_explicit(&ring->tail, memory_order_relaxed) == consumer->tail)
+        return;
+    atomic_store(&ring->tail, consumer->tail);
+    if (atomic_exchange(&ring->waiting, 0) != 0) { /* partner: the producer's store before it reads tail */
+        atomic_fetch_add(&ring->room, 1);
+        syscall(SYS_futex, &ring->room, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    }
+}

@@ -1,0 +1,49 @@
+/* collect_ring.h: the reading side of one ring. Nothing read from the ring is believed. One thread. */
+#ifndef HAK_TRACE_COLLECT_RING_H
+#define HAK_TRACE_COLLECT_RING_H
+
+#include "trace/collect_stack.h"
+#include "trace/ring.h"
+
+typedef struct hak_consumer {
+    hak_ring *ring;
+    const uint64_t *words;
+    uint64_t tail;    /* words consumed */
+    uint64_t visible; /* words that may be consumed */
+    uint64_t now;     /* stamps are unwrapped around this moment */
+    bool broken;      /* the producer wrote nonsense: the ring is skipped from then on */
+
+    bool has_thread;
+    uint32_t thread; /* index in the trace */
+    uint64_t tid;
+    bool end_seen;
+    uint64_t pending;     /* block handed to a realloc that has not ended; 0: none */
+    bool pending_gone;    /* …and its address has a new owner already */
+    uint64_t allocations; /* of this thread */
+    hak_mirror stack;
+} hak_consumer;
+
+/* A record, decoded as far as its length. */
+typedef struct hak_record {
+    uint64_t stamp; /* full */
+    uint32_t kind;
+    uint32_t flags;
+    uint32_t words;
+    const uint64_t *at;
+    uint64_t address;
+    uint64_t size;
+    uint32_t align_log2;
+    uint32_t drop, keep, push;
+    const uint64_t *pcs;
+} hak_record;
+
+/* The next record that is visible; false: none. Skips padding. Does not consume. */
+bool hak_consumer_peek(hak_consumer *consumer, hak_record *record);
+
+/* After the record has been used. */
+void hak_consumer_take(hak_consumer *consumer, const hak_record *record);
+
+/* Tells the producer how far it may go. */
+void hak_consumer_release(hak_consumer *consumer);
+
+#endif

@@ -1,0 +1,590 @@
+/* collect_session.c: see collect_session.h.
+ *
+ * Each round: take a moment T (of the previous round, so that HAK_RING_SLACK_TICKS have passed), see for
+ * every ring that its producer has been outside since, so that all stamped up to T is visible; then merge all
+ * rings up to T. */
+#include "trace/collect_session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/bits.h"
+#include "trace/collect_clock.h"
+#include "trace/collect_events.h"
+#include "trace/collect_proc.h"
+
+#define CHUNK_BYTES    (HAK_RING_CHUNK * HAK_RING_BYTES)
+#define CHUNK_COUNT    (HAK_RING_COUNT / HAK_RING_CHUNK)
+#define COMMAND_BYTES  65536
+#define OUTSIDE_TRIES  2000 /* looks at a ring that is inside, before the round goes without it */
+#define ROUND_MS       1    /* between rounds while events come */
+#define IDLE_MS        5
+#define IDLE_ROUNDS    50
+#define RSS_EVERY_NS   UINT64_C(5000000)
+#define RSS_LATER_NS   UINT64_C(100000000)
+#define RSS_EARLY_NS   UINT64_C(5000000000)
+#define REAP_EVERY_NS  UINT64_C(1000000000)
+#define OWNER_TRIES    20000 /* of 50 us: how long the end of another thread's realloc is waited for */
+#define STATUS_WAIT_MS 1000
+#define UNKNOWN_STATUS UINT32_MAX
+
+struct hak_session {
+    hak_collect_options options;
+    hak_session_origin origin;
+    int segment;
+    hak_share *share;
+    size_t consumers_room; /* rings known so far */
+    hak_consumer *consumers;
+    void *chunks[CHUNK_COUNT];
+    hak_consumer **heap; /* rings with a visible record up to the moment, earliest first */
+    hak_record *next;    /* of consumers[i], while in the heap */
+    size_t heap_count;
+    hak_clock clock;
+    hak_events events;
+    hak_writer *writer;
+    char path[HAK_COLLECT_PATH_MAX];
+    char program[HAK_COLLECT_PATH_MAX];
+    uint64_t moment;    /* T of the next round */
+    uint64_t merged_to; /* all stamped up to here has been used */
+    uint64_t start_ns;  /* wall clock */
+    uint64_t rss_at_ns; /* next sample */
+    uint64_t rss_last;
+    uint64_t reap_at_ns;
+    uint64_t lost; /* of rings that have been given back */
+    uint64_t walks, checked, wrong, dynamic;
+    bool stop_told;
+    _Atomic bool replaced;
+    _Atomic uint32_t status;
+};
+
+/* ---- life ---- */
+
+static uint64_t wall_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+hak_session *hak_session_new(const hak_collect_options *options, const hak_session_origin *origin,
+                             int *segment)
+{
+    hak_session *session = calloc(1, sizeof *session);
+    if (session == NULL)
+        return NULL;
+    session->options = *options;
+    session->origin = *origin;
+    session->status = UNKNOWN_STATUS;
+    session->segment = memfd_create("hakmem-trace", MFD_CLOEXEC);
+    session->share = MAP_FAILED;
+    if (session->segment >= 0 && ftruncate(session->segment, (off_t)HAK_SHARE_BYTES) == 0)
+        session->share =
+            mmap(NULL, HAK_SHARE_HEAD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, session->segment, 0);
+    if (session->share == MAP_FAILED) {
+        session->origin.pid_fd = -1; /* stays the caller's */
+        hak_session_free(session);
+        return NULL;
+    }
+    session->start_ns = wall_ns();
+    hak_share *share = session->share;
+    share->size_bytes = HAK_SHARE_BYTES;
+    share->depth = options->depth;
+    share->drop = options->drop;
+    share->clock = hak_clock_is_tsc() ? HAK_CLOCK_TSC : HAK_CLOCK_COUNTER;
+    share->tsc_base = hak_tsc();
+    share->magic = HAK_SHARE_MAGIC;
+    hak_clock_start(&session->clock, share);
+    *segment = session->segment;
+    return session;
+}
+
+void hak_session_free(hak_session *session)
+{
+    for (size_t i = 0; i < session->consumers_room; i++)
+        hak_mirror_done(&session->consumers[i].stack);
+    for (size_t i = 0; i < CHUNK_COUNT; i++)
+        if (session->chunks[i] != NULL)
+            munmap(session->chunks[i], CHUNK_BYTES);
+    if (session->share != MAP_FAILED)
+        munmap(session->share, HAK_SHARE_HEAD_BYTES);
+    if (session->segment >= 0)
+        close(session->segment);
+    if (session->origin.pid_fd >= 0)
+        close(session->origin.pid_fd);
+    hak_events_done(&session->events);
+    free(session->consumers);
+    free(session->heap);
+    free(session->next);
+    free(session);
+}
+
+uint64_t hak_session_start_ns(const hak_session *session)
+{
+    return session->start_ns;
+}
+
+void hak_session_replaced(hak_session *session)
+{
+    atomic_store(&session->replaced, true);
+}
+
+void hak_session_exit_status(hak_session *session, uint32_t status)
+{
+    atomic_store(&session->status, status);
+}
+
+/* ---- the file ---- */
+
+/* "a.gz" for another process than the main one: "a.comm.pid.gz". */
+static bool name_beside(const char *plain, const char *comm, uint64_t pid, char *path, size_t room)
+{
+    size_t len = strlen(plain);
+    const char *tail = len > 3 && strcmp(plain + len - 3, ".gz") == 0 ? ".gz" : "";
+    char pattern[HAK_COLLECT_PATH_MAX];
+    int n = snprintf(pattern, sizeof pattern, "%.*s.%%e.%%p%s", (int)(len - strlen(tail)), plain, tail);
+    return n > 0 && (size_t)n < sizeof pattern && hak_collect_name(pattern, comm, pid, path, room);
+}
+
+static bool choose_path(hak_session *session, const char *comm)
+{
+    const char *pattern =
+        session->options.output != NULL ? session->options.output : HAK_COLLECT_DEFAULT_OUTPUT;
+    uint64_t pid = session->origin.pid;
+    bool fits = !session->origin.plain_name && strstr(pattern, "%p") == NULL
+                    ? name_beside(pattern, comm, pid, session->path, sizeof session->path)
+                    : hak_collect_name(pattern, comm, pid, session->path, sizeof session->path);
+    if (!fits || session->origin.plain_name || session->options.force)
+        return fits;
+    /* One that exists already is another image of the same process: number it. */
+    size_t len = strlen(session->path);
+    size_t stem = len > 3 && strcmp(session->path + len - 3, ".gz") == 0 ? len - 3 : len;
+    char tail[4];
+    char part[HAK_COLLECT_PATH_MAX + 8];
+    memcpy(tail, session->path + stem, len - stem + 1);
+    for (unsigned n = 2; n < 1000; n++) {
+        snprintf(part, sizeof part, "%s.part", session->path);
+        if (access(session->path, F_OK) != 0 && access(part, F_OK) != 0)
+            return true;
+        snprintf(session->path + stem, sizeof session->path - stem, ".%u%s", n, tail);
+    }
+    return true;
+}
+
+bool hak_session_open(hak_session *session, hak_collect_message *report)
+{
+    static const char recorder[] = "hakmem-trace " HAKMEM_VERSION;
+    char comm[32];
+    char *command = malloc(COMMAND_BYTES);
+    hak_trace_error error = {.text = "out of memory"};
+    const hak_collect_options *options = &session->options;
+    uint64_t pid = session->origin.pid;
+    if (command == NULL) {
+        snprintf(report->note, sizeof report->note, "%s", error.text);
+        return false;
+    }
+    hak_proc_executable(pid, session->program, sizeof session->program);
+    hak_proc_comm(pid, comm, sizeof comm);
+    hak_trace_head head = {.program = session->program,
+                           .command = command,
+                           .command_bytes = hak_proc_command(pid, command, COMMAND_BYTES),
+                           .recorder = recorder,
+                           .start_unix_ns = session->start_ns,
+                           .pid = pid,
+                           .parent_pid = session->origin.parent_pid,
+                           .parent_start_ns = session->origin.parent_start_ns,
+                           .clock = session->share->clock,
+                           .depth_max = options->depth};
+    hak_writer_options how = {
+        .level = 1, .background = true, .force = options->force, .max_bytes = options->max_bytes};
+    snprintf(error.text, sizeof error.text, "the name does not fit");
+    if (choose_path(session, comm))
+        session->writer = hak_writer_open(session->path, &head, &how, &error);
+    free(command);
+    if (session->writer != NULL &&
+        hak_events_init(&session->events, session->writer, session->program, options->depth)) {
+        snprintf(report->path, sizeof report->path, "%s", session->path);
+        return true;
+    }
+    snprintf(report->path, sizeof report->path, "%s", session->path);
+    snprintf(report->note, sizeof report->note, "%s", error.text);
+    return false;
+}
+
+/* ---- rings ---- */
+
+static bool know_rings(hak_session *session)
+{
+    uint32_t high = atomic_load(&session->share->rings_high);
+    if (high > HAK_RING_COUNT)
+        high = HAK_RING_COUNT;
+    if (high <= session->consumers_room)
+        return true;
+    hak_consumer *consumers = realloc(session->consumers, high * sizeof *consumers);
+    if (consumers != NULL)
+        session->consumers = consumers;
+    hak_consumer **heap = realloc(session->heap, high * sizeof(hak_consumer *));
+    if (heap != NULL)
+        session->heap = heap;
+    hak_record *next = realloc(session->next, high * sizeof *next);
+    if (next != NULL)
+        session->next = next;
+    if (consumers == NULL || heap == NULL || next == NULL)
+        return false;
+    for (size_t i = session->consumers_room; i < high; i++) {
+        size_t chunk = i / HAK_RING_CHUNK;
+        if (session->chunks[chunk] == NULL) {
+            void *at = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, session->segment,
+                            (off_t)(HAK_SHARE_HEAD_BYTES + chunk * CHUNK_BYTES));
+            if (at == MAP_FAILED)
+                return false;
+            session->chunks[chunk] = at;
+        }
+        consumers[i] = (hak_consumer){.ring = &session->share->rings[i],
+                                      .words = (const uint64_t *)((char *)session->chunks[chunk] +
+                                                                  i % HAK_RING_CHUNK * HAK_RING_BYTES)};
+        if (!hak_mirror_init(&consumers[i].stack, session->options.depth))
+            return false;
+        session->consumers_room = i + 1;
+    }
+    return true;
+}
+
+/* Sees everything that this ring's producer stamped up to the moment; false: it has been inside all along. */
+static bool see(const hak_session *session, hak_consumer *consumer, bool dead)
+{
+    hak_ring *ring = consumer->ring;
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    bool outside = dead || (head & HAK_RING_INSIDE) == 0;
+    for (unsigned i = 0; !outside && i < OUTSIDE_TRIES; i++) {
+        uint64_t again = atomic_load_explicit(&ring->head, memory_order_acquire);
+        outside = again != head; /* that call has ended; a later one has a later stamp */
+        head = again;
+        __builtin_ia32_pause();
+    }
+    uint64_t visible = head >> 1;
+    if (visible < consumer->tail || visible - consumer->tail > HAK_RING_WORDS) {
+        consumer->broken = true;
+        visible = consumer->tail;
+    }
+    consumer->visible = visible;
+    consumer->now = session->moment;
+    return outside;
+}
+
+/* Counts of a ring that is given back, or at the end. */
+static void add_counts(hak_session *session, hak_ring *ring)
+{
+    session->lost += atomic_exchange(&ring->lost, 0);
+    session->walks += atomic_exchange(&ring->walks, 0);
+    session->checked += atomic_exchange(&ring->walks_checked, 0);
+    session->wrong += atomic_exchange(&ring->walks_wrong, 0);
+    session->dynamic += atomic_exchange(&ring->walks_dynamic, 0);
+}
+
+static void give_back(hak_session *session, hak_consumer *consumer)
+{
+    if (!consumer->end_seen)
+        hak_events_thread_gone(&session->events, consumer, session->clock.last_ns);
+    consumer->has_thread = false;
+    add_counts(session, consumer->ring);
+    atomic_store(&consumer->ring->state, HAK_RING_FREE);
+}
+
+/* Rings of threads that ended, saying so or not. */
+static void reap(hak_session *session, uint64_t now_ns)
+{
+    bool look = now_ns >= session->reap_at_ns && session->consumers_room > 1;
+    if (now_ns >= session->reap_at_ns)
+        session->reap_at_ns = now_ns + REAP_EVERY_NS;
+    for (size_t i = 0; i < session->consumers_room; i++) {
+        hak_consumer *consumer = &session->consumers[i];
+        uint32_t state = atomic_load(&consumer->ring->state);
+        if (state == HAK_RING_FREE || atomic_load(&consumer->ring->head) >> 1 != consumer->tail)
+            continue;
+        bool gone = state == HAK_RING_ENDED;
+        if (!gone && look && consumer->has_thread && session->origin.same_ids)
+            gone = hak_proc_thread_lives(session->origin.pid, session->origin.pid) &&
+                   !hak_proc_thread_lives(session->origin.pid, consumer->tid);
+        if (gone && atomic_load(&consumer->ring->head) >> 1 == consumer->tail)
+            give_back(session, consumer);
+    }
+}
+
+/* ---- merging ---- */
+
+static bool earlier(const hak_session *session, size_t a, size_t b)
+{
+    const hak_consumer *base = session->consumers;
+    return session->next[session->heap[a] - base].stamp < session->next[session->heap[b] - base].stamp;
+}
+
+static void swap(hak_session *session, size_t a, size_t b)
+{
+    hak_consumer *moved = session->heap[a];
+    session->heap[a] = session->heap[b];
+    session->heap[b] = moved;
+}
+
+static void sift_down(hak_session *session, size_t at)
+{
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < session->heap_count; child++)
+            if (earlier(session, child, least))
+                least = child;
+        if (least == at)
+            return;
+        swap(session, at, least);
+        at = least;
+    }
+}
+
+static void sift_up(hak_session *session, size_t at)
+{
+    while (at > 0 && earlier(session, at, (at - 1) / 2)) {
+        swap(session, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
+static bool peek(hak_session *session, hak_consumer *consumer, uint64_t limit)
+{
+    hak_record *next = &session->next[consumer - session->consumers];
+    return hak_consumer_peek(consumer, next) && next->stamp <= limit;
+}
+
+static void use(hak_session *session, hak_consumer *consumer, const hak_record *record)
+{
+    hak_events_record(&session->events, consumer, record, hak_clock_ns(&session->clock, record->stamp));
+    hak_consumer_take(consumer, record);
+}
+
+/* The address that `record` allocates is still in the hands of the owner's realloc: its end comes first, if
+ * need be from beyond the moment. */
+static void let_owner_end(hak_session *session, hak_consumer *owner, const hak_record *record)
+{
+    hak_record end;
+    for (unsigned tries = 0; tries < OWNER_TRIES; tries++) {
+        uint64_t visible = atomic_load_explicit(&owner->ring->head, memory_order_acquire) >> 1;
+        if (visible >= owner->visible && visible - owner->tail <= HAK_RING_WORDS)
+            owner->visible = visible;
+        if (hak_consumer_peek(owner, &end)) {
+            bool ends = end.kind == HAK_OP_REALLOC || end.kind == HAK_OP_REALLOCARRAY;
+            if (!ends)
+                break;
+            hak_events_record(&session->events, owner, &end, hak_clock_ns(&session->clock, record->stamp));
+            hak_consumer_take(owner, &end);
+            return;
+        }
+        struct pollfd dead = {.fd = session->origin.pid_fd, .events = POLLIN};
+        struct timespec pause = {.tv_nsec = 50000};
+        if (session->origin.pid_fd >= 0 && poll(&dead, 1, 0) > 0)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    owner->pending_gone = true;
+}
+
+/* Events of one ring while no other has an earlier one: the usual case costs no heap work. */
+static uint64_t drain_top(hak_session *session, uint64_t limit)
+{
+    hak_consumer *top = session->heap[0];
+    hak_record *next = &session->next[top - session->consumers];
+    uint64_t until = limit;
+    for (size_t child = 1; child <= 2 && child < session->heap_count; child++) {
+        uint64_t stamp = session->next[session->heap[child] - session->consumers].stamp;
+        if (stamp < until)
+            until = stamp;
+    }
+    uint64_t used = 0;
+    do {
+        hak_consumer *owner =
+            hak_events_owner(&session->events, session->consumers, session->consumers_room, top, next);
+        if (HAK_UNLIKELY(owner != NULL)) {
+            let_owner_end(session, owner, next);
+            /* The owner's next record has changed: build its place anew. */
+            for (size_t i = 1; i < session->heap_count; i++)
+                if (session->heap[i] == owner) {
+                    session->heap[i] = session->heap[--session->heap_count];
+                    if (i < session->heap_count) {
+                        sift_down(session, i);
+                        sift_up(session, i);
+                    }
+                    break;
+                }
+            if (peek(session, owner, limit)) {
+                session->heap[session->heap_count] = owner;
+                sift_up(session, session->heap_count++);
+            }
+            return used;
+        }
+        use(session, top, next);
+        used++;
+    } while (peek(session, top, limit) && next->stamp <= until);
+    if (hak_consumer_peek(top, next) && next->stamp <= limit) {
+        sift_down(session, 0);
+    } else {
+        session->heap[0] = session->heap[--session->heap_count];
+        sift_down(session, 0);
+    }
+    return used;
+}
+
+/* Uses all records up to `limit`; returns how many. */
+static uint64_t merge(hak_session *session, uint64_t limit)
+{
+    uint64_t used = 0;
+    session->heap_count = 0;
+    for (size_t i = 0; i < session->consumers_room; i++)
+        if (peek(session, &session->consumers[i], limit)) {
+            session->heap[session->heap_count] = &session->consumers[i];
+            sift_up(session, session->heap_count++);
+        }
+    while (session->heap_count > 0) {
+        used += drain_top(session, limit);
+        hak_consumer_release(session->heap[0]);
+    }
+    for (size_t i = 0; i < session->consumers_room; i++)
+        hak_consumer_release(&session->consumers[i]);
+    return used;
+}
+
+/* ---- rounds ---- */
+
+static void sample_rss(hak_session *session, uint64_t now_ns)
+{
+    uint64_t elapsed = session->clock.last_ns;
+    if (now_ns < session->rss_at_ns)
+        return;
+    session->rss_at_ns = now_ns + (elapsed < RSS_EARLY_NS ? RSS_EVERY_NS : RSS_LATER_NS);
+    uint64_t rss = hak_proc_rss_bytes(session->origin.pid);
+    for (size_t i = 0; i < session->consumers_room; i++) { /* without our own rings */
+        uint64_t written = (atomic_load(&session->consumers[i].ring->head) >> 1) * 8;
+        uint64_t touched =
+            hak_align_up(written < HAK_RING_BYTES ? written : HAK_RING_BYTES, HAK_OS_PAGE_BYTES);
+        rss -= rss < touched ? rss : touched;
+    }
+    if (rss == 0 || rss == session->rss_last)
+        return;
+    session->rss_last = rss;
+    hak_trace_rss sample = {elapsed, rss};
+    hak_writer_rss(session->writer, &sample);
+}
+
+static void check_limits(hak_session *session)
+{
+    const hak_collect_options *options = &session->options;
+    bool full = hak_writer_failed(session->writer);
+    bool late = options->duration_ns != 0 && session->clock.last_ns >= options->duration_ns;
+    if (full || late)
+        atomic_store(&session->share->stopped, 1);
+}
+
+static uint64_t round_once(hak_session *session, bool dead)
+{
+    uint64_t moment = session->moment;
+    bool all_outside = true;
+    atomic_fetch_add(&session->share->beat, 1);
+    if (!know_rings(session))
+        atomic_store(&session->share->stopped, 1);
+    for (size_t i = 0; i < session->consumers_room; i++)
+        all_outside &= see(session, &session->consumers[i], dead);
+    uint64_t limit = dead ? UINT64_MAX : all_outside ? moment : session->merged_to;
+    uint64_t used = merge(session, limit);
+    if (all_outside)
+        session->merged_to = moment;
+    uint64_t now_ns = hak_os_monotonic_ns();
+    hak_clock_adjust(&session->clock, session->merged_to);
+    reap(session, now_ns);
+    sample_rss(session, now_ns);
+    check_limits(session);
+    session->moment = hak_clock_now(&session->clock);
+    return used;
+}
+
+static bool is_dead(hak_session *session, int wait_ms)
+{
+    struct pollfd process = {.fd = session->origin.pid_fd, .events = POLLIN};
+    if (atomic_load(&session->replaced))
+        return true;
+    if (process.fd >= 0)
+        return poll(&process, 1, wait_ms) > 0;
+    poll(NULL, 0, wait_ms);
+    return kill((pid_t)session->origin.pid, 0) != 0 && errno == ESRCH;
+}
+
+static bool is_stopped(const hak_session *session)
+{
+    return atomic_load(&session->share->stopped) != 0;
+}
+
+static void finish(hak_session *session, hak_collect_message *report)
+{
+    hak_events *events = &session->events;
+    hak_trace_error error = {.text = ""};
+    for (size_t i = 0; i < session->consumers_room; i++) {
+        hak_consumer *consumer = &session->consumers[i];
+        if (consumer->broken)
+            events->lost++;
+        add_counts(session, consumer->ring);
+    }
+    for (unsigned ms = 0;
+         session->origin.plain_name && session->status == UNKNOWN_STATUS && ms < STATUS_WAIT_MS; ms++)
+        poll(NULL, 0, 1);
+    uint32_t status = atomic_load(&session->status);
+    hak_trace_tail tail = {.ended = true,
+                           .duration_ns = session->clock.last_ns,
+                           .events_lost = session->lost + events->lost + atomic_load(&session->share->lost),
+                           .walks = session->walks,
+                           .walks_checked = session->checked,
+                           .walks_wrong = session->wrong,
+                           .walks_dynamic = session->dynamic,
+                           .exit_status = status == UNKNOWN_STATUS ? 0 : status};
+    report->failed = hak_writer_failed(session->writer);
+    if (hak_writer_finish(session->writer, &tail, &error) != 0) {
+        report->failed = 1;
+        snprintf(report->note, sizeof report->note, "%s", error.text);
+    }
+    struct stat file;
+    report->file_bytes = stat(session->path, &file) == 0 ? (uint64_t)file.st_size : 0;
+    report->kind = HAK_COLLECT_DONE;
+    report->pid = (uint32_t)session->origin.pid;
+    report->allocations = events->allocations;
+    report->temporary = events->temporary;
+    report->peak_bytes = events->peak_bytes;
+    report->left_bytes = events->live_bytes;
+    report->lost = tail.events_lost;
+    report->walks_checked = tail.walks_checked;
+    report->walks_wrong = tail.walks_wrong;
+    report->threads = events->threads;
+    snprintf(report->path, sizeof report->path, "%s", session->path);
+}
+
+void hak_session_run(hak_session *session, hak_collect_message *report)
+{
+    unsigned idle = 0;
+    uint64_t used = 0;
+    session->moment = hak_clock_now(&session->clock);
+    for (;;) {
+        bool behind = used > HAK_RING_WORDS / 16; /* a quarter of a ring or more in one round: no sleep */
+        int wait_ms = behind ? 0 : idle < IDLE_ROUNDS ? ROUND_MS : IDLE_MS;
+        bool dead = is_dead(session, wait_ms);
+        bool stopped = is_stopped(session);
+        hak_clock_slack(&session->clock, session->moment);
+        used = round_once(session, dead);
+        idle = used == 0 ? idle + 1 : 0;
+        if (dead)
+            break;
+        if (stopped && used == 0 && idle > IDLE_ROUNDS)
+            break; /* told to stop, and its threads have noticed or sleep */
+    }
+    finish(session, report);
+}

@@ -1,0 +1,146 @@
+/* interpose_cxx.c: operator new and delete under their mangled names. An operator takes its memory from the
+ * next allocator's malloc, as the C++ run-time's own does; where that fails, the run-time's operator is
+ * called, with its new_handler loop and its exception. So no exception ever passes through a hook that is
+ * recording. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/bits.h"
+#include "trace/record_next.h"
+#include "trace/record_put.h"
+
+/* The run-time's operator `name`, called with the arguments of the failed one. */
+static void *run_time_new(const char *name, size_t size, size_t alignment, const void *nothrow)
+{
+    void *found = hak_next_cxx(name);
+    if (found == NULL)
+        return NULL; /* no C++ run-time: nobody could catch an exception either */
+    if (alignment == 0) {
+        void *(*plain)(size_t, const void *); /* a second argument too many does no harm in this ABI */
+        memcpy(&plain, &found, sizeof plain);
+        return plain(size, nothrow);
+    }
+    void *(*aligned)(size_t, size_t, const void *);
+    memcpy(&aligned, &found, sizeof aligned);
+    return aligned(size, alignment, nothrow);
+}
+
+HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignment, const void *nothrow,
+                        hak_frame caller)
+{
+    hak_thread *self = &hak_self;
+    bool record = hak_enter(self, caller);
+    size_t asked = size == 0 ? 1 : size;
+    void *block = alignment == 0
+                      ? hak_next.malloc(asked)
+                      : hak_next.memalign(alignment, asked); /* aligned_alloc wants whole multiples */
+    if (HAK_LIKELY(record)) {
+        if (HAK_LIKELY(block != NULL))
+            hak_put_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
+                          hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, caller);
+        hak_leave(self);
+    }
+    return HAK_LIKELY(block != NULL) ? block : run_time_new(name, size, alignment, nothrow);
+}
+
+HAK_INLINE void delete_as(void *block, hak_op op, hak_frame caller)
+{
+    hak_thread *self = &hak_self;
+    if (HAK_UNLIKELY(hak_next_is_ours(block)))
+        return;
+    bool record = hak_enter(self, caller);
+    if (HAK_LIKELY(record))
+        hak_put_free(self, op, block);
+    hak_next.free(block);
+    if (HAK_LIKELY(record))
+        hak_leave(self);
+}
+
+/* Columns: mangled name, operation. */
+#define NEWS(X)                                                                                              \
+    X(_Znwm, HAK_OP_NEW)                                                                                     \
+    X(_Znam, HAK_OP_NEW_ARRAY)
+#define ALIGNED_NEWS(X)                                                                                      \
+    X(_ZnwmSt11align_val_t, HAK_OP_NEW)                                                                      \
+    X(_ZnamSt11align_val_t, HAK_OP_NEW_ARRAY)
+#define NOTHROW_NEWS(X)                                                                                      \
+    X(_ZnwmRKSt9nothrow_t, HAK_OP_NEW)                                                                       \
+    X(_ZnamRKSt9nothrow_t, HAK_OP_NEW_ARRAY)
+#define ALIGNED_NOTHROW_NEWS(X)                                                                              \
+    X(_ZnwmSt11align_val_tRKSt9nothrow_t, HAK_OP_NEW)                                                        \
+    X(_ZnamSt11align_val_tRKSt9nothrow_t, HAK_OP_NEW_ARRAY)
+#define DELETES(X)                                                                                           \
+    X(_ZdlPv, HAK_OP_DELETE)                                                                                 \
+    X(_ZdaPv, HAK_OP_DELETE_ARRAY)
+#define DELETES_2(X)                                                                                         \
+    X(_ZdlPvm, HAK_OP_DELETE)                                                                                \
+    X(_ZdaPvm, HAK_OP_DELETE_ARRAY)                                                                          \
+    X(_ZdlPvSt11align_val_t, HAK_OP_DELETE)                                                                  \
+    X(_ZdaPvSt11align_val_t, HAK_OP_DELETE_ARRAY)                                                            \
+    X(_ZdlPvRKSt9nothrow_t, HAK_OP_DELETE)                                                                   \
+    X(_ZdaPvRKSt9nothrow_t, HAK_OP_DELETE_ARRAY)
+#define DELETES_3(X)                                                                                         \
+    X(_ZdlPvmSt11align_val_t, HAK_OP_DELETE)                                                                 \
+    X(_ZdaPvmSt11align_val_t, HAK_OP_DELETE_ARRAY)                                                           \
+    X(_ZdlPvSt11align_val_tRKSt9nothrow_t, HAK_OP_DELETE)                                                    \
+    X(_ZdaPvSt11align_val_tRKSt9nothrow_t, HAK_OP_DELETE_ARRAY)
+
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void *name(size_t size);                                                                      \
+    void *name(size_t size)                                                                                  \
+    {                                                                                                        \
+        return new_as(#name, op, size, 0, NULL, HAK_FRAME_OF_CALLER());                                      \
+    }
+NEWS(X)
+#undef X
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void *name(size_t size, size_t alignment);                                                    \
+    void *name(size_t size, size_t alignment)                                                                \
+    {                                                                                                        \
+        return new_as(#name, op, size, alignment, NULL, HAK_FRAME_OF_CALLER());                              \
+    }
+ALIGNED_NEWS(X)
+#undef X
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void *name(size_t size, const void *nothrow);                                                 \
+    void *name(size_t size, const void *nothrow)                                                             \
+    {                                                                                                        \
+        return new_as(#name, op, size, 0, nothrow, HAK_FRAME_OF_CALLER());                                   \
+    }
+NOTHROW_NEWS(X)
+#undef X
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void *name(size_t size, size_t alignment, const void *nothrow);                               \
+    void *name(size_t size, size_t alignment, const void *nothrow)                                           \
+    {                                                                                                        \
+        return new_as(#name, op, size, alignment, nothrow, HAK_FRAME_OF_CALLER());                           \
+    }
+ALIGNED_NOTHROW_NEWS(X)
+#undef X
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void name(void *block);                                                                       \
+    void name(void *block)                                                                                   \
+    {                                                                                                        \
+        delete_as(block, op, HAK_FRAME_OF_CALLER());                                                         \
+    }
+DELETES(X)
+#undef X
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void name(void *block, size_t second);                                                        \
+    void name(void *block, size_t second)                                                                    \
+    {                                                                                                        \
+        (void)second;                                                                                        \
+        delete_as(block, op, HAK_FRAME_OF_CALLER());                                                         \
+    }
+DELETES_2(X)
+#undef X
+#define X(name, op)                                                                                          \
+    HAK_EXPORT void name(void *block, size_t second, size_t third);                                          \
+    void name(void *block, size_t second, size_t third)                                                      \
+    {                                                                                                        \
+        (void)second;                                                                                        \
+        (void)third;                                                                                         \
+        delete_as(block, op, HAK_FRAME_OF_CALLER());                                                         \
+    }
+DELETES_3(X)
+#undef X
