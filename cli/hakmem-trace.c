@@ -20,7 +20,7 @@
 
 #define LIBRARY        "libhakmem-trace.so"
 #define DEFAULT_DEPTH  64
-#define FINISH_WAIT_MS 60000 /* for the collector, once the program is dead; it reports, or is dead itself   \
+#define FINISH_WAIT_MS 60000 /* for the collector after the program's death: it reports, or is dead itself   \
                               */
 
 static const char help[] =

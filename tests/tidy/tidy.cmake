@@ -6,6 +6,10 @@ if(TARGET hakmem)
   add_test(NAME tidy.libhakmem
     COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libraries.py $<TARGET_FILE:hakmem> ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libhakmem.symbols)
 endif()
+if(TARGET hakmem-trace-preload)
+  add_test(NAME tidy.libhakmem_trace
+    COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libraries.py $<TARGET_FILE:hakmem-trace-preload> ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libhakmem-trace.symbols)
+endif()
 
 set(commands "")
 foreach(command hakmem-trace hakmem-run hakmem-report hakmem-replay hakmem-policy)
