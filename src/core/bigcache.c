@@ -14,13 +14,14 @@
 #include "core/options.h"
 #include "core/stats.h"
 
-#define STEPS          8 /* classes per doubling */
-#define STEPS_SHIFT    3
-#define FIRST_SHIFT    16 /* 64 KiB */
-#define HOT_OPS        32 /* asked for within so many large operations */
-#define WARM_OPS       512
-#define KEEP_MIN_BYTES (40 * HAK_MIB) /* kept whatever is live: a process that works with few large blocks   \
-                                       */
+#define STEPS       8 /* classes per doubling */
+#define STEPS_SHIFT 3
+#define FIRST_SHIFT 16 /* 64 KiB */
+#define HOT_OPS     32 /* asked for within so many large operations */
+#define WARM_OPS    512
+#define KEEP_MIN_BYTES                                                                                       \
+    (40 * HAK_MIB) /* kept whatever is live: a process that works with few large blocks                      \
+                    */
 #define NS_PER_MS UINT64_C(1000000)
 
 hak_lock hak_bigcache_lock = HAK_LOCK_INIT(HAK_RANK_BIGCACHE);

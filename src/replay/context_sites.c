@@ -28,7 +28,7 @@ static int fail(hak_trace_error *error, const char *path, const char *why)
     return -1;
 }
 
-/* The file's bytes, malloc'ed. */
+/* The file's bytes, malloc'ed; at least a header. */
 static void *read_file(const char *path, size_t *len_bytes, hak_trace_error *error)
 {
     struct stat info;
@@ -37,9 +37,10 @@ static void *read_file(const char *path, size_t *len_bytes, hak_trace_error *err
     size_t done = 0;
     if (fd < 0 || fstat(fd, &info) != 0) {
         fail(error, path, strerror(errno));
-    } else if (!S_ISREG(info.st_mode) || info.st_size > (off_t)HAK_POLICY_MAX_BYTES) {
+    } else if (!S_ISREG(info.st_mode) || info.st_size < (off_t)sizeof(hak_policy_header) ||
+               info.st_size > (off_t)HAK_POLICY_MAX_BYTES) {
         fail(error, path, "no policy file");
-    } else if ((bytes = malloc((size_t)info.st_size + 1)) == NULL) {
+    } else if ((bytes = calloc(1, (size_t)info.st_size)) == NULL) {
         fail(error, path, strerror(ENOMEM));
     } else {
         for (ssize_t n;

@@ -1,5 +1,6 @@
 /* trainer_search.c: breeding, halving, pruning. All chance comes from the arena's generator. */
 #include "replay/trainer_search.h"
+#include "core/base/print.h"
 
 #include <math.h>
 #include <string.h>
@@ -168,6 +169,7 @@ static uint32_t next_generation(hak_search *search, const uint32_t *survivors, u
 {
     hak_arena *arena = search->arena;
     uint32_t count = 0;
+    hak_assert(survivor_count > 0);
     for (; count < survivor_count; count++)
         ids[count] = survivors[count];
     for (unsigned attempt = 0; count < POPULATION && attempt < 10 * POPULATION; attempt++) {

@@ -1,5 +1,5 @@
-/* make_program.c: make_program FILE EVENTS THREADS CROSS_PERCENT [SEED [SIZE_MAX]]: a random trace for the tests
- * of the commands. */
+/* make_program.c: make_program FILE EVENTS THREADS CROSS_PERCENT [SEED [SIZE_MAX]]: a random trace for the
+ * tests of the commands. */
 #include <stdio.h>
 
 #include "../unit/replay_maker.h"
