@@ -1,0 +1,184 @@
+/* hakmem-run.c: runs a program on libhakmem. Checks beforehand what can be checked (the program can be
+ * entered, the loader maps the library, the policy is valid), sets the environment and becomes the program:
+ * its exit status, signals, terminal and descriptors are its own, because no process of ours is left. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/launch.h"
+#include "core/policy_format.h"
+
+#define LIBRARY "libhakmem.so"
+
+static const char help[] =
+    "Examples:\n"
+    "  hakmem-run ./app input                              balanced mode, no policy\n"
+    "  hakmem-run --mode=fast --policy=app.policy ./app    what hakmem-replay learned for it\n"
+    "  hakmem-run --stats ./app                            print the allocator's counters at exit\n"
+    "\n"
+    "Usage: hakmem-run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n"
+    "\n"
+    "Runs a program on the hakmem allocator.\n"
+    "\n"
+    "  -m, --mode=MODE     minimal, fast, balanced, learning or research (balanced; fast with\n"
+    "                      a policy)\n"
+    "  -p, --policy=FILE   a compiled policy; it is checked first\n"
+    "  -s, --stats         counters at exit, on the program's stderr\n"
+    "  -h, --help          show this\n"
+    "      --version       show version and features\n"
+    "\n"
+    "Exit status: the program's own; 125 hakmem-run failed, 126 PROGRAM cannot be executed,\n"
+    "127 PROGRAM was not found.\n";
+
+typedef struct settings {
+    const char *mode;
+    const char *policy;
+    bool stats;
+    char **program;
+} settings;
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void say(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("hakmem-run: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+static bool known_mode(const char *mode)
+{
+    static const char *const modes[] = {"minimal", "fast", "balanced", "learning", "research"};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (strcmp(mode, modes[i]) == 0)
+            return true;
+    return false;
+}
+
+static void parse(int argc, char **argv, settings *s)
+{
+    enum { OPT_VERSION = 256 };
+    static const struct option options[] = {
+        {"mode", required_argument, NULL, 'm'},      {"policy", required_argument, NULL, 'p'},
+        {"stats", no_argument, NULL, 's'},           {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0}};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "+m:p:sh", options, NULL)) != -1) {
+        switch (option) {
+        case 'm':
+            s->mode = optarg;
+            break;
+        case 'p':
+            s->policy = optarg;
+            break;
+        case 's':
+            s->stats = true;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            exit(0);
+        case OPT_VERSION:
+            puts("hakmem-run " HAKMEM_VERSION " (five modes, policies of format 1)");
+            exit(0);
+        default:
+            say("'%s' is no option, or lacks its value; see hakmem-run --help", argv[optind - 1]);
+            exit(LAUNCH_FAILED);
+        }
+    }
+    if (s->mode != NULL && !known_mode(s->mode)) {
+        say("'%s' is no mode; there are minimal, fast, balanced, learning and research", s->mode);
+        exit(LAUNCH_FAILED);
+    }
+    if (optind == argc) {
+        say("no program to run; see hakmem-run --help");
+        exit(LAUNCH_FAILED);
+    }
+    s->program = argv + optind;
+}
+
+/* The allocator would refuse the same and run on defaults; who names a policy wants to know. */
+static bool check_policy(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const char *fault = fd < 0 || fstat(fd, &status) != 0 ? strerror(errno) : NULL;
+    if (fault == NULL && !S_ISREG(status.st_mode))
+        fault = "not a regular file";
+    if (fault == NULL && (status.st_size == 0 || (size_t)status.st_size > HAK_POLICY_MAX_BYTES))
+        fault = "empty, or too large for a policy";
+    if (fault == NULL) {
+        size_t bytes = (size_t)status.st_size;
+        void *at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+        fault = at == MAP_FAILED ? strerror(errno) : hak_policy_check(at, bytes);
+        if (at != MAP_FAILED)
+            munmap(at, bytes);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (fault != NULL)
+        say("'%s': %s; hakmem-policy validate says more, and compile makes the form that is wanted here",
+            path, fault);
+    return fault == NULL;
+}
+
+static bool set_environment(const settings *s)
+{
+    char policy[PATH_MAX];
+    const char *mode = s->mode != NULL ? s->mode : s->policy != NULL ? "fast" : NULL;
+    if (mode != NULL && setenv("HAKMEM_MODE", mode, 1) != 0)
+        return false;
+    if (s->stats && setenv("HAKMEM_STATS", "1", 1) != 0)
+        return false;
+    /* The program may change its folder before a process it starts reads the policy. */
+    return s->policy == NULL ||
+           (realpath(s->policy, policy) != NULL && setenv("HAKMEM_POLICY", policy, 1) == 0);
+}
+
+int main(int argc, char **argv)
+{
+    static launch_program program;
+    char library[PATH_MAX];
+    settings s = {NULL, NULL, false, NULL};
+    parse(argc, argv, &s);
+    int found = launch_find(s.program[0], &program);
+    if (found != LAUNCH_OK) {
+        if (found == LAUNCH_FAILED)
+            say("%s", program.reason);
+        else
+            say("'%s': %s", s.program[0], program.reason);
+        return found;
+    }
+    if (s.policy != NULL && !check_policy(s.policy))
+        return LAUNCH_FAILED;
+    if (!launch_library(LIBRARY, library, sizeof library)) {
+        say("%s is missing; it belongs beside this command or into ../lib", LIBRARY);
+        return LAUNCH_FAILED;
+    }
+    if (!launch_preload(library) || !set_environment(&s)) {
+        say("'%s' cannot be preloaded: LD_PRELOAD takes no path with a space or colon in it", library);
+        return LAUNCH_FAILED;
+    }
+    if (!launch_would_map(&program, library)) {
+        say("'%s': its loader does not map %s: the preload would have no effect", program.binary, library);
+        return LAUNCH_FAILED;
+    }
+    execv(program.path, s.program);
+    int reason = errno;
+    if (reason == ENOEXEC) {
+        execl("/bin/sh", "sh", program.path, (char *)NULL);
+        reason = errno;
+    }
+    say("'%s': %s", s.program[0], strerror(reason));
+    return reason == ENOENT ? LAUNCH_NOT_FOUND : LAUNCH_NOT_EXECUTABLE;
+}
