@@ -18,10 +18,10 @@
 #include "core/base/os.h"
 #include "trace/collect.h"
 
+/* FINISH_WAIT_MS: for the collector after the program's death: it reports, or is dead itself */
 #define LIBRARY        "libhakmem-trace.so"
 #define DEFAULT_DEPTH  64
-#define FINISH_WAIT_MS 60000 /* for the collector after the program's death: it reports, or is dead itself   \
-                              */
+#define FINISH_WAIT_MS 60000
 
 static const char help[] =
     "Examples:\n"

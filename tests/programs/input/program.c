@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* clang-format off */
 #define CASES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9)
 #define FUNCTIONS(T)                                                                                         \
     static unsigned f##T(unsigned x)                                                                         \
@@ -26,8 +25,7 @@
 FUNCTIONS(1)
 FUNCTIONS(2) FUNCTIONS(3) FUNCTIONS(4) FUNCTIONS(5) FUNCTIONS(6) FUNCTIONS(7) FUNCTIONS(8)
 
-    
-/* clang-format on */
+
 
 struct node {
     struct node *left, *right;
