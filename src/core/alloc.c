@@ -98,14 +98,18 @@ static void *take_dressed(hak_heap *heap, const request *r)
 {
     size_t small_bytes = hak_research_small_bytes(r->bytes, r->align);
     size_t sealed_bytes = r->bytes + HAK_RESEARCH_TAIL_BYTES;
+    uint32_t site = r->decision.site;
     void *block;
     count(heap, HAK_COUNT_HEADER_WRITTEN);
-    count(heap, HAK_COUNT_CONTEXT_EVERY);
+    if (hak_feature_on(HAK_FEATURE_EVERY)) {
+        site = hak_research_site(r->frame);
+        count(heap, HAK_COUNT_CONTEXT_EVERY);
+    }
     if (small_bytes <= HAK_SMALL_MAX_BYTES) {
         unsigned class_index = hak_class_of(small_bytes);
         block = take_small(heap, r, class_index);
         if (block != NULL)
-            block = hak_research_dress(hak_slab_of(block), block, r->bytes, r->align, r->decision.site);
+            block = hak_research_dress(hak_slab_of(block), block, r->bytes, r->align, site);
         if (block != NULL && r->zero)
             memset(block, 0, r->bytes);
         return block;
@@ -248,8 +252,6 @@ static void put_small(hak_heap *heap, hak_slab *slab, void *at, size_t bytes)
 
 static void put_large(hak_large *large)
 {
-    if (hak_learn_hooks.large_free != NULL)
-        hak_learn_hooks.large_free(large->bytes, &large->plan, 0);
     hak_large_put(large);
 }
 

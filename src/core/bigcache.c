@@ -172,7 +172,7 @@ static size_t unmap_list(hak_large *large)
 
 static size_t limit_bytes(size_t live)
 {
-    size_t share = live / 100 * hak_knob_bytes(HAK_KNOB_PURGE_KEEP_PERCENT);
+    size_t share = live / 100 * hak_knob_bytes(HAK_KNOB_BIGCACHE_KEEP_PERCENT);
     size_t most = hak_knob_bytes(HAK_KNOB_BIGCACHE_BYTES);
     size_t limit = share > KEEP_MIN_BYTES ? share : KEEP_MIN_BYTES;
     return limit < most ? limit : most;

@@ -23,9 +23,8 @@ typedef struct hak_hooks {
     uint32_t sample_every;
     void (*tracked_alloc)(void *block, size_t bytes, hak_frame frame);
     void (*tracked_free)(void *block);
-    /* Chooses how a large block is served; plan->strategy comes back in large_free. */
+    /* Chooses how a large block is served; plan->strategy is the learner's own. */
     void (*large_alloc)(size_t bytes, hak_frame frame, hak_large_plan *plan);
-    void (*large_free)(size_t bytes, const hak_large_plan *plan, uint64_t age_ns);
 } hak_hooks;
 
 extern hak_hooks hak_learn_hooks;

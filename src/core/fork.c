@@ -22,10 +22,12 @@ static void before_fork(void)
 {
     for (size_t i = 0; i < HAK_COUNT_OF(locks); i++)
         hak_lock_take(locks[i]);
+    hak_lock_all_mine = true; /* handlers registered before ours run after it, and may allocate */
 }
 
 static void give_all(void)
 {
+    hak_lock_all_mine = false;
     for (size_t i = HAK_COUNT_OF(locks); i-- > 0;)
         hak_lock_give(locks[i]);
 }

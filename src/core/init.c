@@ -9,6 +9,7 @@
 #include "core/include/hakmem.h"
 #include "core/decide.h"
 #include "core/fork.h"
+#include "core/learn.h"
 #include "core/mid.h"
 #include "core/options.h"
 #include "core/policy.h"
@@ -40,6 +41,7 @@ static void init_locked(void)
     hak_count(HAK_COUNT_POLICY_CLASSES, count);
     hak_count(HAK_COUNT_POLICY_SETTINGS, (uint64_t)__builtin_popcountll(hak_opt.knobs_from_policy));
     hak_decide_init();
+    hak_learn_init();
     hak_heap_init_bins(&hak_heap_shared, false);
     hak_heap_init_bins(&hak_heap_tracked, false);
     leave_key_made = pthread_key_create(&leave_key, thread_leaves) == 0;
@@ -91,6 +93,7 @@ __attribute__((constructor)) static void library_starts(void)
 
 __attribute__((destructor)) static void library_ends(void)
 {
+    hak_learn_end();
     if (hak_feature_on(HAK_FEATURE_HEADERS))
         hak_research_check_quarantine();
     if (hak_opt.stats == HAK_STATS_JSON)

@@ -11,6 +11,8 @@
 
 #define SPIN_COUNT 64 /* about the length of the critical sections that do not enter the kernel */
 
+HAK_TLS_IE bool hak_lock_all_mine;
+
 static void futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
     int saved = errno;

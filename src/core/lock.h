@@ -34,8 +34,14 @@ void hak_lock_wait(hak_lock *lock);                   /* slow half of hak_lock_t
 void hak_lock_wake(hak_lock *lock);                   /* slow half of hak_lock_give */
 void hak_lock_note(const hak_lock *lock, bool taken); /* debug builds: asserts the order */
 
+/* While a thread forks it holds every lock (fork.c); what it calls between the handlers takes and gives none.
+ */
+extern HAK_TLS_IE bool hak_lock_all_mine;
+
 HAK_INLINE void hak_lock_take(hak_lock *lock)
 {
+    if (HAK_UNLIKELY(hak_lock_all_mine))
+        return;
 #if defined(HAKMEM_DEBUG)
     hak_lock_note(lock, true);
 #endif
@@ -48,6 +54,8 @@ HAK_INLINE void hak_lock_take(hak_lock *lock)
 
 HAK_INLINE bool hak_lock_try(hak_lock *lock)
 {
+    if (HAK_UNLIKELY(hak_lock_all_mine))
+        return true;
     uint32_t expected = 0;
     bool taken = atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire,
                                                          memory_order_relaxed);
@@ -60,6 +68,8 @@ HAK_INLINE bool hak_lock_try(hak_lock *lock)
 
 HAK_INLINE void hak_lock_give(hak_lock *lock)
 {
+    if (HAK_UNLIKELY(hak_lock_all_mine))
+        return;
 #if defined(HAKMEM_DEBUG)
     hak_lock_note(lock, false);
 #endif

@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include "core/base/bits.h"
+#include "core/callsite/memo.h"
 #include "core/base/print.h"
 
 #define GUARD_LIVE       UINT64_C(0x9e3779b97f4a7c15)
 #define GUARD_FREED      UINT64_C(0x6672656564626c6b)
 #define FILL_TAIL        0xa5
 #define FILL_FREED       0xdf
+#define SITE_DEPTH       4
 #define QUARANTINE_COUNT 1024
 #define QUARANTINE_BYTES ((size_t)4 << 20)
 
@@ -53,6 +55,17 @@ static _Noreturn HAK_COLD void report(const char *caller, const char *what, cons
 void hak_research_seal(void *block, size_t bytes)
 {
     memset((char *)block + bytes, FILL_TAIL, HAK_RESEARCH_TAIL_BYTES);
+}
+
+uint32_t hak_research_site(hak_frame frame)
+{
+    uintptr_t pcs[SITE_DEPTH];
+    bool complete;
+    uint64_t hash = 0;
+    unsigned n = hak_memo_walk(frame, hak_stack_of(frame.sp), pcs, SITE_DEPTH, &complete);
+    for (unsigned i = 0; i < n; i++)
+        hash = hak_mix64(hash ^ pcs[i]);
+    return (uint32_t)hash;
 }
 
 void *hak_research_dress(hak_slab *slab, void *base, size_t bytes, size_t align, uint32_t site)

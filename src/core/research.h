@@ -17,6 +17,9 @@ HAK_INLINE size_t hak_research_small_bytes(size_t bytes, size_t align)
     return bytes + HAK_RESEARCH_FRONT_BYTES + HAK_RESEARCH_TAIL_BYTES + (align > 16 ? align : 0);
 }
 
+/* Number of the call context: a hash of its innermost return addresses. Any thread. */
+uint32_t hak_research_site(hak_frame frame);
+
 /* Dresses a fresh small block; returns what the program gets. */
 void *hak_research_dress(hak_slab *slab, void *base, size_t bytes, size_t align, uint32_t site);
 

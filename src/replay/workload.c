@@ -139,7 +139,7 @@ static int cell_take(hak_builder *b, uint32_t made, uint32_t now, uint32_t *cell
     }
     if (b->order == HAK_ORDER_EDGES)
         return 0;
-    if (b->cell_tail == b->cell_cap && b->cell_head >= b->cell_cap / 2) {
+    if (b->cell_cap != 0 && b->cell_tail == b->cell_cap && b->cell_head >= b->cell_cap / 2) {
         memmove(b->cells, b->cells + b->cell_head, (b->cell_tail - b->cell_head) * sizeof *b->cells);
         b->cell_tail -= b->cell_head;
         b->cell_head = 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/base/bits.h"
+#include "core/callsite/cfi.h"
 #include "trace/record_unwinder.h"
 
 #define CHECK_MEAN   4096 /* walks between comparisons with the unwinder, on average */
@@ -17,7 +18,6 @@
 #define SIGNAL_SP_AT (offsetof(ucontext_t, uc_mcontext.gregs) + 8 * REG_RSP)
 #define SIGNAL_BP_AT (offsetof(ucontext_t, uc_mcontext.gregs) + 8 * REG_RBP)
 
-extern int _dl_find_object(void *, struct dl_find_object *) __attribute__((weak));
 
 /* The frame that a walk stands on. */
 typedef struct position {
@@ -103,12 +103,6 @@ static bool is_signal_return(uintptr_t pc)
     return in_page && memcmp((const void *)pc, code, sizeof code) == 0;
 }
 
-static bool in_module(uintptr_t pc)
-{
-    struct dl_find_object object;
-    return _dl_find_object == NULL || _dl_find_object((void *)pc, &object) == 0;
-}
-
 /* Through a signal frame: the interrupted registers lie in the ucontext that SP points at. The interrupted
  * code may run on another stack than the handler. */
 static bool up_signal(context *c, position *at)
@@ -133,7 +127,8 @@ static bool up_signal(context *c, position *at)
 static HAK_COLD bool up_dynamic(context *c, position *at)
 {
     c->walk->counts.dynamic++;
-    if (!in_module(at->frame.pc)) { /* JIT code: engines keep frame pointers for their own unwinders */
+    if (!hak_cfi_covers(
+            at->frame.pc)) { /* generated code: engines keep frame pointers for their own unwinders */
         const hak_frame_row chain = {.cfa_offset = 16, .bp_slot = -2, .kind = HAK_FRAME_BP};
         if (!hak_frame_up(&at->frame, chain, c->stack) || at->frame.pc > CODE_PC_MAX)
             return false;

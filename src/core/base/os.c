@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/base/bits.h"
 
@@ -60,10 +62,16 @@ void hak_os_unmap(void *at, size_t size_bytes)
     errno = saved;
 }
 
+/* Not madvise(2) by name: a program may have one of its own, which may allocate. */
+static bool advise(void *at, size_t size_bytes, int advice)
+{
+    return syscall(SYS_madvise, at, size_bytes, advice) == 0;
+}
+
 bool hak_os_purge(void *at, size_t size_bytes)
 {
     int saved = errno;
-    bool done = madvise(at, size_bytes, MADV_DONTNEED) == 0;
+    bool done = advise(at, size_bytes, MADV_DONTNEED);
     errno = saved;
     return done;
 }
@@ -71,7 +79,7 @@ bool hak_os_purge(void *at, size_t size_bytes)
 void hak_os_advise_huge(void *at, size_t size_bytes, bool huge)
 {
     int saved = errno;
-    madvise(at, size_bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    advise(at, size_bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     errno = saved;
 }
 

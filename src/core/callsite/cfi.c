@@ -517,3 +517,9 @@ hak_frame_row hak_cfi_row(uintptr_t pc)
         return dynamic;
     return row_of(&m.now);
 }
+
+bool hak_cfi_covers(uintptr_t pc)
+{
+    module in_module;
+    return pc >= 2 && module_of(pc - 1, &in_module) && fde_of(&in_module, pc - 1) != NULL;
+}

@@ -12,4 +12,7 @@
  * everything that a row cannot say. */
 hak_frame_row hak_cfi_row(uintptr_t pc);
 
+/* False: no frame information covers that address (generated code, some assembly). */
+bool hak_cfi_covers(uintptr_t pc);
+
 #endif

@@ -1,0 +1,83 @@
+#!/usr/bin/env bats
+# LEARNING in the live program: it learns where it is on, is not there where it is off, and writes what it learned.
+
+setup_file() {
+  export PATH=$HAKMEM_BIN:$PATH
+  cd "$BATS_FILE_TMPDIR" || exit 1
+  cat >large.c <<'END'
+#include <stdlib.h>
+int main(void) {
+  static void *live[24];
+  unsigned x = 1;
+  for (int i = 0; i < 6400; i++) {
+    x = x * 1664525 + 1013904223;
+    unsigned k = (x >> 24) % 24;
+    size_t n = ((size_t)1 << 20) + (x >> 8) % (1u << 20);
+    free(live[k]);
+    char *block = live[k] = malloc(n);
+    for (size_t at = 0; at < n; at += 4096) block[at] = 1;
+  }
+  return 0;
+}
+END
+  cc -O1 -o large large.c
+}
+
+setup() { cd "$BATS_FILE_TMPDIR" || exit 1; }
+
+counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" "$2"; } # NAME FILE: its value, empty when it is 0
+
+@test "strategies are rated, the state goes from LEARN to FROZEN, the policy can be deployed" {
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=learning HAKMEM_FEATURES=+verbose HAKMEM_STATS=1 \
+    HAKMEM_POLICY_OUT=out.policy ./large 2>err
+  cat err
+  [ "$(counter strategy_chosen err)" -eq 6400 ]
+  grep -q 'LEARN -> FROZEN' err
+  hakmem-policy validate out.policy
+  hakmem-policy show out.policy >shown
+  cat shown
+  grep -q frozen shown
+  grep -Eq 'online.matches (2[4-9]|[3-9][0-9])' shown
+  hakmem-run --mode=fast --policy=out.policy ./large
+}
+
+@test "contexts are sampled, blocks tracked, lifetimes written" {
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=learning HAKMEM_STATS=1 HAKMEM_POLICY_OUT=jq.%p.policy \
+    jq -n '[range(100000)|tostring]|length' 2>err
+  cat err
+  [ "$(counter context_sampled err)" -gt 100 ]
+  [ "$(counter tracked_alloc err)" -gt 100 ]
+  [ "$(counter tracked_free err)" -gt 10 ]
+  hakmem-policy show jq.[0-9]*.policy | grep -Eq 'online.contexts [1-9]'
+}
+
+@test "HAKMEM_EVO_POLICY=frozen chooses, but plays no matches" {
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=learning HAKMEM_EVO_POLICY=frozen HAKMEM_POLICY_OUT=f.policy ./large
+  hakmem-policy show f.policy | grep -q 'online.matches 0'
+}
+
+@test "off means off: no other mode samples or rates" {
+  for mode in minimal fast balanced; do
+    LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=$mode HAKMEM_STATS=1 HAKMEM_POLICY_OUT=off.policy ./large 2>err
+    for name in strategy_chosen context_sampled context_every tracked_alloc header_written; do
+      [ -z "$(counter $name err)" ]
+    done
+    [ ! -e off.policy ]
+  done
+}
+
+@test "each feature runs where it is on, and only there" {
+  run_in() { LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_STATS=1 env "$@" ./large 2>err; }
+  run_in HAKMEM_MODE=balanced
+  for name in bigcache_hit large_alloc os_map; do [ "$(counter $name err)" -gt 0 ]; done
+  run_in HAKMEM_MODE=balanced HAKMEM_DISABLE_BIGCACHE=1
+  [ -z "$(counter bigcache_hit err)" ]
+  run_in HAKMEM_MODE=minimal
+  for name in bigcache_hit superslab_new purge_batch free_hot thp_on; do [ -z "$(counter $name err)" ]; done
+  run_in HAKMEM_MODE=research
+  [ "$(counter strategy_chosen err)" -gt 0 ]
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=research jq -n '[range(1000)|tostring]|length' 2>err
+  for name in context_every header_written header_checked; do [ "$(counter $name err)" -gt 0 ]; done
+  run_in HAKMEM_MODE=learning HAKMEM_DISABLE_ELO=1
+  [ -z "$(counter strategy_chosen err)" ]
+}
