@@ -110,7 +110,7 @@ static void parse(int argc, char **argv, settings *s)
 /* The allocator would refuse the same and run on defaults; who names a policy wants to know. */
 static bool check_policy(const char *path)
 {
-    struct stat status;
+    struct stat status = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     const char *fault = fd < 0 || fstat(fd, &status) != 0 ? strerror(errno) : NULL;
     if (fault == NULL && !S_ISREG(status.st_mode))

@@ -199,7 +199,7 @@ int launch_find(const char *name, launch_program *program)
 
 bool launch_library(const char *file, char *path, size_t room)
 {
-    static const char *const places[] = {"", "../lib", "../" HAKMEM_LIBDIR};
+    static const char *const places[] = {"", "../lib", ("../" HAKMEM_LIBDIR)};
     char self[PATH_MAX];
     char candidate[PATH_MAX + 64];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);

@@ -18,7 +18,6 @@
 #define SIGNAL_SP_AT (offsetof(ucontext_t, uc_mcontext.gregs) + 8 * REG_RSP)
 #define SIGNAL_BP_AT (offsetof(ucontext_t, uc_mcontext.gregs) + 8 * REG_RBP)
 
-
 /* The frame that a walk stands on. */
 typedef struct position {
     hak_frame frame;
