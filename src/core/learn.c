@@ -1,10 +1,11 @@
 /* learn.c: online learning; see learn.h. Two things are learned, both from slow paths:
  *
  * - Which strategy the BigCache should follow. Each strategy is a set of knobs. An epoch is EPOCH_OPS large
- *   allocations under one of them; its cost is the process's CPU time per allocation, so that page faults and
- *   copying count. The champion and a challenger take turns: two epochs are a match, and a match moves both
- * Elo ratings. LEARN ends after MATCHES_TO_FREEZE; FROZEN keeps the best; every CANARY_EPOCHS one
- * challenger's epoch follows (CANARY), and CANARY_LOSSES lost in a row go back to LEARN.
+ *   allocations under one of them; its cost is the time that passed per allocation, so that page faults and
+ *   copying count (the clock of the process would be steadier, but is a system call that a filter may
+ * forbid). The champion and a challenger take turns: two epochs are a match, and a match moves both Elo
+ * ratings. LEARN ends after MATCHES_TO_FREEZE; FROZEN keeps the best; every CANARY_EPOCHS one challenger's
+ * epoch follows (CANARY), and CANARY_LOSSES lost in a row go back to LEARN.
  * - How long blocks live, by context: one refill in SAMPLE_EVERY is tracked from allocation to free, in fixed
  * tables that forget rather than grow. It is written as evidence; decisions by site are the offline
  * trainer's.
@@ -69,7 +70,7 @@ static struct {
     int64_t configured[HAK_COUNT_OF(moved)];
     double rating[STRATEGIES];
     unsigned champion, challenger, playing;
-    uint64_t cpu_ns;      /* at the start of the epoch */
+    uint64_t epoch_ns;    /* at the start of the epoch */
     double champion_cost; /* ns per large allocation, last epoch */
     uint32_t matches, frozen_epochs, canary_wins, transitions;
 } elo = {.stepping = ATOMIC_FLAG_INIT};
@@ -90,13 +91,6 @@ static tracked *blocks;
 static _Atomic uint32_t samples;
 
 /* ---- strategies ---- */
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int64_t setting_of(unsigned which, unsigned knob)
 {
@@ -210,9 +204,9 @@ static void large_alloc(size_t bytes, hak_frame frame, hak_large_plan *plan)
         hak_opt.evo == HAK_EVO_FROZEN || !hak_feature_on(HAK_FEATURE_EVOLUTION) ||
         atomic_flag_test_and_set_explicit(&elo.stepping, memory_order_acquire))
         return;
-    uint64_t now = cpu_ns();
-    double cost = (double)(now - elo.cpu_ns) / EPOCH_OPS;
-    elo.cpu_ns = now;
+    uint64_t now = hak_os_monotonic_ns();
+    double cost = (double)(now - elo.epoch_ns) / EPOCH_OPS;
+    elo.epoch_ns = now;
     switch (elo.state) {
     case HAK_STATE_LEARN:
         step_learn(cost);
@@ -417,7 +411,7 @@ void hak_learn_init(void)
             elo.rating[i] = ELO_START;
         for (unsigned i = 0; i < HAK_COUNT_OF(moved); i++)
             elo.configured[i] = hak_opt.knobs[moved[i]];
-        elo.cpu_ns = cpu_ns();
+        elo.epoch_ns = hak_os_monotonic_ns();
         hak_learn_hooks.large_alloc = large_alloc;
     }
     if (!hak_feature_on(HAK_FEATURE_SAMPLE))

@@ -5,7 +5,7 @@ if(HAK_PRELOADS)
   target_link_libraries(stress_rows PUBLIC hak_flags Threads::Threads ${CMAKE_DL_LIBS})
   # The compiler must neither know what malloc means nor pair it with free.
   target_compile_options(stress_rows PUBLIC -fno-builtin -Wno-deprecated-declarations
-    -Wno-use-after-free -Wno-mismatched-dealloc -Wno-free-nonheap-object)
+    -Wno-alloc-size-larger-than -Wno-clobbered -Wno-use-after-free -Wno-mismatched-dealloc -Wno-free-nonheap-object)
 
   # hak_stress(NAME SOURCE MODES mode… [LIBRARIES library…] [SERIAL])
   function(hak_stress name source)
@@ -41,5 +41,8 @@ if(HAK_PRELOADS)
   hak_stress(life stress/life.c MODES ${every} LIBRARIES -Wl,--no-as-needed stress_late)
   hak_stress(threads stress/threads.c MODES ${every})
   target_compile_definitions(stress_threads PRIVATE STRESS_PLUGIN="$<TARGET_FILE:stress_plugin>")
+  hak_stress(processes stress/processes.c MODES ${every})
+  target_compile_definitions(stress_processes PRIVATE STRESS_WRAP="$<TARGET_FILE:stress_wrap>"
+    STRESS_PEER="/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
   hak_stress(model stress/model.c MODES ${every})
 endif()
