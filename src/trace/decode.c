@@ -372,8 +372,8 @@ static const char *begin_events(hak_decoder *decoder)
     if (hak_wire_left(&decoder->columns[HAK_COLUMN_KIND]) < decoder->events ||
         hak_wire_left(&decoder->columns[HAK_COLUMN_TIME]) < decoder->events)
         return "fewer events than announced";
-    if (!HAK_GROW(&model->contexts, &model->contexts_room, decoder->contexts_count) ||
-        !HAK_GROW(&model->threads, &model->threads_room, decoder->threads_count) ||
+    if (!HAK_GROW(&model->contexts, &model->contexts_room, decoder->contexts_count + 1) ||
+        !HAK_GROW(&model->threads, &model->threads_room, decoder->threads_count + 1) ||
         !HAK_GROW(&model->stack, &model->stack_room, decoder->events))
         return out_of_memory;
     memset(model->contexts, 0, decoder->contexts_count * sizeof *model->contexts);
