@@ -91,7 +91,20 @@ END
   sql c >plain.out
   sql hakmem-run --mode=fast --policy=app.policy --stats c >deployed.out 2>deployed.err
   cmp plain.out deployed.out
-  grep -q policy deployed.err
+  # What the trainer found to pay, if anything, is what the allocator says that it took.
+  taken=$(sed -n 's/^hakmem: *policy_settings  *\([0-9]*\).*/\1/p' deployed.err)
+  [ "${taken:-0}" -eq "$(grep -c '^set ' once.txt)" ]
+}
+
+@test "deploy: a policy with two settings and two size classes proves by counters that it acts" {
+  printf 'hakmem-policy 1\nstate frozen\ncreated 1764000000\nprogram sqlite3\nset tiny_refill_count 32\nset purge_delay_ms 64\nclasses 16 32768\n' >made.txt
+  hakmem-policy compile made.txt -o made.policy
+  sql c >plain.out
+  sql hakmem-run --mode=fast --policy=made.policy --stats c >deployed.out 2>deployed.err
+  cmp plain.out deployed.out
+  cat deployed.err
+  grep -Eq 'policy_settings +2 ' deployed.err
+  grep -Eq 'policy_classes +2 ' deployed.err
 }
 
 @test "a damaged policy is refused before the program starts, and ignored where it is preloaded" {
