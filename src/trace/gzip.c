@@ -133,8 +133,10 @@ static uint32_t crc_of(const void *raw, size_t raw_bytes)
 }
 #endif
 
-/* ID1 ID2 CM FLG(FEXTRA) MTIME×4 XFL OS(unknown) XLEN×2 'H' 'K' LEN×2; member and raw lengths follow. */
-static const uint8_t fixed_header[16] = {0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 12, 0, 'H', 'K', 8, 0};
+/* ID1 ID2 CM FLG(FEXTRA) MTIME×4 XFL OS(unknown) XLEN×2 'H' 'K' LEN×2; member length, raw length and the
+ * CRC-32 of all that follows the header. gzip's own CRC is of the inflated bytes only, and deflate has more
+ * than one spelling for the same bytes: flips in it would go unnoticed. */
+static const uint8_t fixed_header[16] = {0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 16, 0, 'H', 'K', 12, 0};
 
 hak_packer *hak_packer_new(int level)
 {
@@ -174,6 +176,7 @@ size_t hak_packer_pack(hak_packer *packer, const void *raw, size_t raw_bytes, ui
     uint8_t *trailer = out + HAK_GZIP_HEADER_BYTES + packed;
     hak_put_fixed(trailer, crc_of(raw, raw_bytes), 4);
     hak_put_fixed(trailer + 4, raw_bytes, 4);
+    hak_put_fixed(out + 24, crc_of(out + HAK_GZIP_HEADER_BYTES, member_bytes - HAK_GZIP_HEADER_BYTES), 4);
     return member_bytes;
 }
 
@@ -211,6 +214,10 @@ bool hak_unpacker_unpack(hak_unpacker *unpacker, const uint8_t *member, size_t m
     if (member_bytes <= HAK_GZIP_HEADER_BYTES + HAK_GZIP_TRAILER_BYTES)
         return false;
     size_t packed = member_bytes - HAK_GZIP_HEADER_BYTES - HAK_GZIP_TRAILER_BYTES;
+    hak_wire_in sum = hak_wire_in_of(member + 24, 4);
+    if (hak_get_fixed(&sum, 4) !=
+        crc_of(member + HAK_GZIP_HEADER_BYTES, member_bytes - HAK_GZIP_HEADER_BYTES))
+        return false;
     if (!inflate_all(unpacker, member + HAK_GZIP_HEADER_BYTES, packed, raw, raw_bytes))
         return false;
     hak_wire_in in = hak_wire_in_of(member + HAK_GZIP_HEADER_BYTES + packed, HAK_GZIP_TRAILER_BYTES);

@@ -6,7 +6,7 @@
 
 #include "core/base/types.h"
 
-#define HAK_GZIP_HEADER_BYTES  24 /* 10 fixed, 2 length of extra, 12 extra */
+#define HAK_GZIP_HEADER_BYTES  28 /* 10 fixed, 2 length of extra, 16 extra */
 #define HAK_GZIP_TRAILER_BYTES 8
 
 typedef struct hak_packer hak_packer;
@@ -28,7 +28,7 @@ bool hak_gzip_header(const uint8_t *header, size_t *member_bytes, size_t *raw_by
 hak_unpacker *hak_unpacker_new(void); /* NULL: no memory */
 void hak_unpacker_free(hak_unpacker *unpacker);
 
-/* Inflates a whole member into exactly raw_bytes and checks length and CRC. */
+/* Inflates a whole member into exactly raw_bytes; checks its length and both checksums. */
 bool hak_unpacker_unpack(hak_unpacker *unpacker, const uint8_t *member, size_t member_bytes, uint8_t *raw,
                          size_t raw_bytes);
 

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "core/base/wire.h"
 #include "trace/reader.h"
 #include "trace_maker.h"
 
@@ -369,23 +368,18 @@ static void store(const uint8_t *bytes, size_t len_bytes)
     fclose(file);
 }
 
-static uint32_t events_crc; /* of what read_all read last */
-
 /* Events that can be read; *got is the last result. */
 static size_t read_all(unsigned flags, int *got, hak_trace_error *error)
 {
     hak_reader *reader = hak_reader_open(path, flags, error);
     size_t whole = 0;
-    events_crc = 0;
     *got = -1;
     if (reader == NULL)
         return 0;
     const hak_event *events;
     size_t count;
-    while ((*got = hak_reader_next(reader, &events, &count, error)) == 1) {
-        events_crc = hak_crc32(events_crc, events, count * sizeof *events);
+    while ((*got = hak_reader_next(reader, &events, &count, error)) == 1)
         whole += count;
-    }
     if (*got == 0 && flags != 0)
         hak_reader_partial(reader, error);
     hak_reader_close(reader);
@@ -425,8 +419,7 @@ static void every_cut_is_noticed(void **state)
     free(bytes);
 }
 
-/* Deflate pads to bytes with bits that mean nothing: a flip there is the one that does no harm. */
-static void every_flipped_bit_is_noticed_or_harmless(void **state)
+static void every_flipped_bit_is_noticed(void **state)
 {
     (void)state;
     write_trace(4, 2, 90, NULL, false, 30);
@@ -434,20 +427,16 @@ static void every_flipped_bit_is_noticed_or_harmless(void **state)
     size_t n = load(path, &bytes);
     hak_trace_error error;
     int got;
-    size_t harmless = 0;
     assert_int_equal(read_all(0, &got, &error), 90);
-    uint32_t crc = events_crc;
     for (size_t bit = 0; bit < n * 8; bit += BIT_STEP) {
         bytes[bit / 8] ^= (uint8_t)(1 << (bit % 8));
         store(bytes, n);
         read_all(0, &got, &error);
-        if (got != -1 && events_crc != crc)
+        if (got != -1)
             fail_msg("bit %zu of byte %zu: not noticed", bit % 8, bit / 8);
-        harmless += got != -1;
         read_all(HAK_READER_PARTIAL, &got, &error);
         bytes[bit / 8] ^= (uint8_t)(1 << (bit % 8));
     }
-    assert_in_range(harmless, 0, 5 * 7); /* five members */
     free(bytes);
 }
 
@@ -481,7 +470,7 @@ int main(void)
         cmocka_unit_test(a_limit_ends_the_recording_well),
         cmocka_unit_test(an_existing_file_is_not_replaced),
         cmocka_unit_test(every_cut_is_noticed),
-        cmocka_unit_test(every_flipped_bit_is_noticed_or_harmless),
+        cmocka_unit_test(every_flipped_bit_is_noticed),
         cmocka_unit_test(only_regular_files_are_read),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
