@@ -25,9 +25,10 @@ hak_install() {
     become=sudo
   fi
   echo "installing:$missing" >&2
+  # What apt-get says is worth reading only when it fails.
+  local said
   # shellcheck disable=SC2086
-  {
-    $become apt-get -qq update &&
-      $become env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing
-  } >&2 </dev/null
+  said=$({ $become apt-get -qq update &&
+    $become env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; } 2>&1 </dev/null) ||
+    { printf '%s\n' "$said" >&2; return 1; }
 }
