@@ -59,11 +59,19 @@ static void check_slab(const hak_slab *slab, unsigned *faults)
     }
 }
 
+/* A thread that did not survive fork may have been copied in the middle of a change to its slabs; nothing is
+ * ever taken from them again (fork.c), so what they say does not matter. Without an owner yet: likewise. */
+static bool is_lost(const hak_slab *slab)
+{
+    const hak_heap *owner = slab->owner;
+    return owner == NULL || owner->state == HAK_HEAP_LOST;
+}
+
 static void check_super(hak_superslab *super, void *context)
 {
     for (unsigned unit = 0; unit < HAK_UNITS; unit++) {
         const hak_slab *slab = &super->slabs[unit];
-        if (slab->kind == HAK_SLAB_BLOCKS)
+        if (slab->kind == HAK_SLAB_BLOCKS && !is_lost(slab))
             check_slab(slab, context);
     }
 }
