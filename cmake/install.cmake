@@ -5,6 +5,7 @@ if(TARGET hakmem)
   # The name is what people write into LD_PRELOAD, so it carries no version; the interface is malloc(3) and hakmem.h.
   install(TARGETS hakmem EXPORT hakmem LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  install(TARGETS hakmem-secure LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
   install(EXPORT hakmem NAMESPACE hakmem:: FILE hakmem-targets.cmake
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hakmem COMPONENT dev)
   file(WRITE ${PROJECT_BINARY_DIR}/hakmem-config.cmake

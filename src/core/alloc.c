@@ -17,6 +17,7 @@
 #include "core/plain.h"
 #include "core/policy.h"
 #include "core/research.h"
+#include "core/secure.h"
 
 #define SMALL_ALIGN_MAX HAK_OS_PAGE_BYTES
 #define COPY_SHRINK     2 /* a block that shrinks below 1/2 of its room moves to a smaller one */
@@ -203,8 +204,8 @@ static void find_small(owner *who, void *at, const char *invalid, const char *tw
     if (hak_slab_block_of(slab, at) != at)
         misuse(invalid, at);
     const hak_block *block = at;
-    if (block->key == (uintptr_t)atomic_load_explicit(&slab->owner, memory_order_relaxed) &&
-        hak_heap_holds(hak_tls_heap, slab, block))
+    const hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    if (block->key == hak_block_key(block, owner_heap) && hak_heap_holds(slab, block))
         misuse(twice, at);
 }
 

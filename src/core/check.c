@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/base/print.h"
 #include "core/include/hakmem.h"
+#include "core/secure.h"
 
 static void fault(const char *text, const void *at)
 {
@@ -31,7 +32,7 @@ static uint32_t list_length(const hak_block *block, const hak_slab *only, unsign
                             unsigned *faults)
 {
     uint32_t length = 0;
-    for (; block != NULL && length < most; block = block->next, length++) {
+    for (; block != NULL && length < most; block = hak_block_next(block), length++) {
         if (hak_page_map_kind(block) != HAK_CHUNK_SUPERSLAB) {
             expect(false, "free block outside of every SuperSlab", block, faults);
             return length;

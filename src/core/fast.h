@@ -4,8 +4,10 @@
 #define HAK_CORE_FAST_H
 
 #include "core/heap.h"
+#include "core/secure.h"
 
-/* The first block of the thread's list for that size, or NULL: ask hak_alloc. */
+/* The first block of the thread's list for that size, or NULL: ask hak_alloc. So also when it does not carry
+ * the key of a free block (secure.h): hak_heap_take finds out why. */
 HAK_INLINE void *hak_fast_take(size_t bytes)
 {
     hak_heap *heap = hak_tls_heap;
@@ -14,10 +16,10 @@ HAK_INLINE void *hak_fast_take(size_t bytes)
     size_t slot = (bytes + HAK_CLASS_STEP - 1) / HAK_CLASS_STEP;
     hak_bin *bin = (hak_bin *)((char *)heap + heap->bin_offset[slot]);
     hak_block *block = bin->head;
-    if (HAK_LIKELY(block != NULL)) {
-        bin->head = block->next;
-        block->key = 0;
-    }
+    if (HAK_UNLIKELY(block == NULL) || HAK_UNLIKELY(block->key != hak_block_key(block, heap)))
+        return NULL;
+    bin->head = hak_block_next(block);
+    block->key = 0;
     return block;
 }
 
@@ -33,15 +35,17 @@ HAK_INLINE bool hak_fast_put(void *at)
     hak_slab *slab = hak_slab_at(at);
     hak_block *block = at;
     if (HAK_UNLIKELY(atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap ||
-                     block->key == (uintptr_t)heap))
+                     block->key == hak_block_key(block, heap)))
+        return false;
+    if (HAK_SECURE && hak_slab_block_of(hak_slab_of(at), at) != at)
         return false;
     hak_bin *bin = slab->bin;
     if (HAK_UNLIKELY(__builtin_sub_overflow(bin->room, 1u, &bin->room))) {
         bin->room = 0;
         return false;
     }
-    block->key = (uintptr_t)heap;
-    block->next = bin->head;
+    block->key = hak_block_key(block, heap);
+    hak_block_link(block, bin->head);
     bin->head = block;
     return true;
 }

@@ -7,12 +7,14 @@
 
 #include "core/base/print.h"
 #include "core/options.h"
+#include "core/secure.h"
 
 #define REMOTE_QUEUED      UINT64_C(1)
 #define REMOTE_COUNT_SHIFT 48
 #define REMOTE_ADDRESS     (((UINT64_C(1) << REMOTE_COUNT_SHIFT) - 1) & ~UINT64_C(15))
-#define FRESH_FIRST_COUNT  4    /* blocks the first refill from a new slab carves; then it doubles */
-#define FRESH_MAX_BYTES    8192 /* memory touched ahead of its use, at most */
+#define LIST_LOOK_COUNT    (1u << 18) /* longer than any list: ends a walk through a bent one */
+#define FRESH_FIRST_COUNT  4          /* blocks the first refill from a new slab carves; then it doubles */
+#define FRESH_MAX_BYTES    8192       /* memory touched ahead of its use, at most */
 
 hak_heap hak_heap_none;
 hak_heap hak_heap_shared = {.state = HAK_HEAP_SHARED};
@@ -139,11 +141,11 @@ static uint32_t take_remote(hak_slab *slab, bool popped)
     if (slab->local != NULL) {
         hak_block *last = first;
         for (uint32_t i = 1; i < count; i++) {
-            last = last->next;
+            last = hak_block_next(last);
             if (hak_superslab_of(last) != hak_superslab_of(slab))
                 corrupted(slab->start);
         }
-        last->next = slab->local;
+        hak_block_link(last, slab->local);
     }
     slab->local = first;
     slab->used -= count;
@@ -186,12 +188,12 @@ static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
     } else {
         hak_block *last = first;
         for (uint32_t i = 1; i < want; i++) {
-            last = last->next;
+            last = hak_block_next(last);
             if (hak_superslab_of(last) != hak_superslab_of(slab))
                 corrupted(slab->start);
         }
-        slab->local = last->next;
-        last->next = NULL;
+        slab->local = hak_block_next(last);
+        hak_block_link(last, NULL);
         *count = want;
     }
     slab->used += *count;
@@ -214,8 +216,8 @@ static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint
     for (uint32_t i = 0; i < n; i++) {
         hak_block *block = (hak_block *)at;
         at += slab->block_bytes;
-        block->next = i + 1 < n ? (hak_block *)at : NULL;
-        block->key = (uintptr_t)heap;
+        hak_block_link(block, i + 1 < n ? (hak_block *)at : NULL);
+        block->key = hak_block_key(block, heap);
     }
     slab->fresh = (uint16_t)(slab->fresh + n);
     slab->used += n;
@@ -257,8 +259,8 @@ static hak_block *refill(hak_heap *heap, hak_place place, unsigned class_index, 
             continue;
         }
         if (slab == NULL && (slab = hak_heap_adopt(heap, place, class_index)) != NULL) {
-            for (hak_block *block = slab->local; block != NULL; block = block->next)
-                block->key = (uintptr_t)heap;
+            for (hak_block *block = slab->local; block != NULL; block = hak_block_next(block))
+                block->key = hak_block_key(block, heap);
             slab_link(heap, slab);
             hak_heap_count(heap, HAK_COUNT_REFILL_ADOPTED, 1);
         }
@@ -286,7 +288,9 @@ void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
         if (block == NULL)
             return NULL;
     }
-    bin->head = block->next;
+    if (block->key != hak_block_key(block, heap) && !hak_heap_any_key(block))
+        corrupted(block);
+    bin->head = hak_block_next(block);
     block->key = 0;
     return block;
 }
@@ -308,7 +312,7 @@ static void put_local(hak_heap *heap, hak_block *block)
         hak_fatal_address("free(): invalid pointer (inside a block)", block);
     if (slab->used == 0 || atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap)
         corrupted(block);
-    block->next = slab->local;
+    hak_block_link(block, slab->local);
     slab->local = block;
     slab->used--;
     if (!slab->linked)
@@ -325,16 +329,16 @@ static void bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
         bin->head = NULL;
     } else {
         for (uint32_t i = 1; i < keep && block != NULL; i++)
-            block = block->next;
+            block = hak_block_next(block);
         if (block == NULL)
             return;
-        hak_block *rest = block->next;
-        block->next = NULL;
+        hak_block *rest = hak_block_next(block);
+        hak_block_link(block, NULL);
         block = rest;
     }
     uint64_t count = 0;
     while (block != NULL) {
-        hak_block *next = block->next;
+        hak_block *next = hak_block_next(block);
         put_local(heap, block);
         block = next;
         count++;
@@ -346,19 +350,19 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
     hak_bin *bin = slab->bin;
     if (bin->limit == 0) { /* no lists */
-        block->key = (uintptr_t)heap;
+        block->key = hak_block_key(block, heap);
         bin->room = 0;
         hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
         put_local(heap, block);
         return;
     }
-    block->key = (uintptr_t)heap;
-    block->next = bin->head;
+    block->key = hak_block_key(block, heap);
+    hak_block_link(block, bin->head);
     bin->head = block;
     hak_heap_count(heap, HAK_COUNT_FREE_TLS_SLL, 1);
 
     uint32_t count = 0;
-    for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = at->next)
+    for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = hak_block_next(at))
         count++;
     if (count > bin->limit) {
         bin_flush(heap, bin, bin->limit / 2);
@@ -372,11 +376,11 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-    block->key = (uintptr_t)owner;
+    block->key = hak_block_key(block, owner);
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     uint64_t next;
     do {
-        block->next = (hak_block *)(word & REMOTE_ADDRESS);
+        hak_block_link(block, (hak_block *)(word & REMOTE_ADDRESS));
         next = ((word >> REMOTE_COUNT_SHIFT) + 1) << REMOTE_COUNT_SHIFT | (uintptr_t)block | REMOTE_QUEUED;
     } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &word, next, memory_order_release,
                                                     memory_order_relaxed));
@@ -395,21 +399,23 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
         hak_heap_drain_abandoned(owner);
 }
 
-static bool list_holds(const hak_block *list, const hak_block *block, uint32_t most)
+/* The list may be another thread's and change under our eyes, so each step is looked at before it is made. */
+static bool list_holds(const hak_block *list, const hak_block *block)
 {
-    for (uint32_t i = 0; list != NULL && i < most; i++, list = list->next)
+    for (uint32_t i = 0; list != NULL && i < LIST_LOOK_COUNT; i++, list = hak_block_next(list)) {
         if (list == block)
             return true;
+        if (((uintptr_t)list & (HAK_CLASS_STEP - 1)) != 0 || hak_page_map_kind(list) != HAK_CHUNK_SUPERSLAB)
+            return false;
+    }
     return false;
 }
 
-bool hak_heap_holds(hak_heap *heap, const hak_slab *slab, const hak_block *block)
+bool hak_heap_holds(const hak_slab *slab, const hak_block *block)
 {
-    uint32_t most = slab->capacity;
-    if (atomic_load_explicit(&slab->owner, memory_order_relaxed) == heap)
-        return list_holds(slab->bin->head, block, UINT32_MAX) || list_holds(slab->local, block, most);
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
-    return (const hak_block *)(word & REMOTE_ADDRESS) == block;
+    return list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
+           list_holds(slab->bin->head, block);
 }
 
 void hak_heap_flush(hak_heap *heap)

@@ -86,8 +86,9 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block);
 /* free for a slab of another heap. Any thread. `heap`: the caller's, for its counters, or NULL. */
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block);
 
-/* True when the block is on a list of free blocks that the calling thread may look at. */
-bool hak_heap_holds(hak_heap *heap, const hak_slab *slab, const hak_block *block);
+/* True when the block is on one of its slab's lists of free blocks. Any thread; for a block that carries the
+ * key of a free one: what other threads' lists say is only trusted together with it. */
+bool hak_heap_holds(const hak_slab *slab, const hak_block *block);
 
 /* The start of the block that `at` lies in, or NULL when it was never handed out. */
 void *hak_slab_block_of(const hak_slab *slab, const void *at);
@@ -104,6 +105,8 @@ void hak_heap_drain_abandoned(hak_heap *heap); /* after remote frees to a heap w
 void hak_heap_init_bins(hak_heap *heap, bool lists);
 /* In a forked child, all locks held: true when there were other threads with a heap. */
 bool hak_heap_lose_others(hak_heap *mine);
+/* True when the block carries the key of some heap: that of the slab's owner before it was adopted. */
+bool hak_heap_any_key(const hak_block *block);
 uint64_t hak_heap_counter_sum(hak_heap_counter counter);
 void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context);
 

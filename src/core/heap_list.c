@@ -6,6 +6,7 @@
 #include "core/base/bits.h"
 #include "core/base/os.h"
 #include "core/options.h"
+#include "core/secure.h"
 
 #define ADOPT_LOOK_COUNT                                                                                     \
     8 /* abandoned heaps looked at per new slab, at most: bounds the time under the lock */
@@ -149,6 +150,17 @@ void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context)
     visit(&hak_heap_shared, context);
     visit(&hak_heap_tracked, context);
     hak_lock_give(&hak_heaps_lock);
+}
+
+bool hak_heap_any_key(const hak_block *block)
+{
+    hak_lock_take(&hak_heaps_lock);
+    const hak_heap *heap = all_heaps;
+    while (heap != NULL && block->key != hak_block_key(block, heap))
+        heap = heap->all_next;
+    hak_lock_give(&hak_heaps_lock);
+    return heap != NULL || block->key == hak_block_key(block, &hak_heap_shared) ||
+           block->key == hak_block_key(block, &hak_heap_tracked);
 }
 
 typedef struct sum {

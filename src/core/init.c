@@ -14,6 +14,7 @@
 #include "core/options.h"
 #include "core/policy.h"
 #include "core/research.h"
+#include "core/secure.h"
 
 _Atomic bool hak_ready;
 
@@ -33,6 +34,7 @@ static void thread_leaves(void *heap)
 
 static void init_locked(void)
 {
+    hak_secure_init();
     hak_page_map_init();
     hak_options_init();
     const uint32_t *sizes = NULL;

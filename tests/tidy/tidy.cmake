@@ -3,8 +3,10 @@ set(tidy /usr/bin/env python3 -B)
 add_test(NAME tidy.source COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/source.py ${PROJECT_SOURCE_DIR})
 add_test(NAME tidy.self_test COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/source.py --self-test)
 if(TARGET hakmem)
-  add_test(NAME tidy.libhakmem
-    COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libraries.py $<TARGET_FILE:hakmem> ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libhakmem.symbols)
+  foreach(library hakmem hakmem-secure)
+    add_test(NAME tidy.lib${library} COMMAND ${tidy} ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libraries.py
+      $<TARGET_FILE:${library}> ${CMAKE_CURRENT_SOURCE_DIR}/tidy/libhakmem.symbols)
+  endforeach()
 endif()
 if(TARGET hakmem-trace-preload)
   add_test(NAME tidy.libhakmem_trace
