@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/import_view.h"
+#include "cli/replay_verbs.h"
 #include "cli/replay_view.h"
 #include "cli/train_view.h"
 #include "core/base/os.h"
@@ -31,6 +33,7 @@ typedef struct settings {
     uint32_t rounds;
     uint64_t seed;
     unsigned reader_flags;
+    const char *format; /* of imported recordings; NULL: told from their contents */
     bool json, quiet;
     const char *colour;
     hak_train_options train; /* with export_path set: learn instead of compare */
@@ -64,6 +67,7 @@ typedef enum option_id {
     OPTION_CPU,
     OPTION_TIMEOUT,
     OPTION_PARTIAL,
+    OPTION_FORMAT,
     OPTION_JSON,
     OPTION_COLOUR,
     OPTION_EXPORT,
@@ -100,6 +104,8 @@ static const option_row option_rows[] = {
     {"cpu", "N", OPTION_CPU, 0, 1023, "run on that processor only"},
     {"timeout", "SECONDS", OPTION_TIMEOUT, 0, 1000000, "for one run; 0 for none (default 300)"},
     {"partial", NULL, OPTION_PARTIAL, 0, 0, "use what is whole of a trace that was cut off"},
+    {"format", "NAME", OPTION_FORMAT, 0, 0,
+     "of recordings by other tools (default: told from the contents; see import --help)"},
     {"json", NULL, OPTION_JSON, 0, 0, "print JSON"},
     {"color", "auto|always|never", OPTION_COLOUR, 0, 0,
      "mark significant differences by colour (default auto)"},
@@ -127,6 +133,7 @@ static void print_help(void)
           "  hakmem-replay --mode=learning a.trace.gz b.trace.gz --holdout=c.trace.gz --export=app.policy\n"
           "\n"
           "Usage: hakmem-replay [OPTIONS] TRACE...\n"
+          "       hakmem-replay import [-o TRACE] FILE      a recording of another tool; see import --help\n"
           "Replays recorded allocations, thread by thread, on allocators and compares time and memory.\n"
           "\n"
           "Options:\n",
@@ -145,7 +152,7 @@ static void print_help(void)
           stdout);
 }
 
-static int trouble(const char *subject, const char *problem)
+int hak_replay_trouble(const char *subject, const char *problem)
 {
     fputs(TOOL ": ", stderr);
     if (subject != NULL) {
@@ -166,16 +173,16 @@ static int parse_number(const option_row *row, const char *text, long *value)
     if (errno == 0 && end != text && *end == '\0' && *value >= row->min && *value <= row->max)
         return 0;
     snprintf(problem, sizeof problem, "--%s takes a number from %ld to %ld", row->name, row->min, row->max);
-    return trouble(text, problem);
+    return hak_replay_trouble(text, problem);
 }
 
 static int target_add(settings *s, const char *text)
 {
     hak_trace_error error;
     if (s->target_count == MAX_TARGETS)
-        return trouble(NULL, "too many targets");
+        return hak_replay_trouble(NULL, "too many targets");
     if (hak_target_parse(text, &s->targets[s->target_count], &error) != 0)
-        return trouble(NULL, error.text);
+        return hak_replay_trouble(NULL, error.text);
     for (size_t i = 0; i < s->target_count; i++)
         if (strcmp(s->targets[i].name, s->targets[s->target_count].name) == 0)
             return 0;
@@ -189,7 +196,7 @@ static int targets_add(settings *s, const char *list)
 {
     char copy[8192];
     if (strlen(list) >= sizeof copy)
-        return trouble(NULL, "too long a list of targets");
+        return hak_replay_trouble(NULL, "too long a list of targets");
     snprintf(copy, sizeof copy, "%s", list);
     for (char *at = copy; at != NULL;) {
         char *comma = strchr(at, ',');
@@ -210,7 +217,7 @@ static int modes_add(settings *s, const char *list)
     char copy[256], name[300];
     const char *all = "minimal,fast,balanced,learning,research";
     if (strlen(list) >= sizeof copy)
-        return trouble(NULL, "too long a list of modes");
+        return hak_replay_trouble(NULL, "too long a list of modes");
     snprintf(copy, sizeof copy, "%s", strcmp(list, "all") == 0 ? all : list);
     int status = target_add(s, "glibc");
     char *rest = NULL;
@@ -232,7 +239,7 @@ static int choose(const option_row *row, const char *text, int *value)
             return 0;
         }
     snprintf(problem, sizeof problem, "--%s is one of %s", row->name, row->argument);
-    return trouble(text, problem);
+    return hak_replay_trouble(text, problem);
 }
 
 static int objective_choose(settings *s, const option_row *row, const char *text)
@@ -244,7 +251,7 @@ static int objective_choose(settings *s, const option_row *row, const char *text
         }
     char problem[128];
     snprintf(problem, sizeof problem, "--%s is one of %s", row->name, row->argument);
-    return trouble(text, problem);
+    return hak_replay_trouble(text, problem);
 }
 
 static int train_option_apply(settings *s, const option_row *row, const char *text, long number)
@@ -256,7 +263,7 @@ static int train_option_apply(settings *s, const option_row *row, const char *te
         return 0;
     case OPTION_HOLDOUT:
         if (s->train.holdout_count == HAK_TRAIN_MAX_TRACES)
-            return trouble(text, "too many traces held out");
+            return hak_replay_trouble(text, "too many traces held out");
         s->holdouts[s->train.holdout_count++] = text;
         return 0;
     case OPTION_OBJECTIVE:
@@ -311,12 +318,15 @@ static int option_apply(settings *s, const option_row *row, const char *text)
     case OPTION_PARTIAL:
         s->reader_flags |= HAK_READER_PARTIAL;
         return 0;
+    case OPTION_FORMAT:
+        s->format = text;
+        return 0;
     case OPTION_JSON:
         s->json = true;
         return 0;
     case OPTION_COLOUR:
         if (strcmp(text, "auto") != 0 && strcmp(text, "always") != 0 && strcmp(text, "never") != 0)
-            return trouble(text, "--color is one of auto|always|never");
+            return hak_replay_trouble(text, "--color is one of auto|always|never");
         s->colour = text;
         return 0;
     case OPTION_EXPORT:
@@ -357,21 +367,21 @@ static int options_parse(settings *s, int argc, char **argv)
             if (option_rows[i].id == id)
                 row = &option_rows[i];
         if (row == NULL)
-            return trouble(argv[optind - 1],
-                           "unknown option, or one that wants a value; see " TOOL " --help");
+            return hak_replay_trouble(argv[optind - 1],
+                                      "unknown option, or one that wants a value; see " TOOL " --help");
         int status = option_apply(s, row, optarg);
         if (status != 0)
             return status;
     }
     if (optind == argc)
-        return trouble(NULL, "no trace given; record one with: hakmem-trace PROGRAM");
+        return hak_replay_trouble(NULL, "no trace given; record one with: hakmem-trace PROGRAM");
     if (s->train_option != NULL && (s->train.export_path == NULL || !s->learning)) {
         char problem[160];
         snprintf(problem, sizeof problem, "--%s is for learning: --mode=learning --export=FILE",
                  s->train_option);
-        return trouble(NULL, problem);
+        return hak_replay_trouble(NULL, problem);
     }
-    return argc - optind > MAX_TRACES ? trouble(NULL, "more than 256 traces") : -1;
+    return argc - optind > MAX_TRACES ? hak_replay_trouble(NULL, "more than 256 traces") : -1;
 }
 
 /* The null target prices every session; ratios refer to glibc, or else to the first allocator. */
@@ -432,15 +442,20 @@ static hak_workload *load(const settings *s, const char *path, char program[256]
     for (size_t i = 0; i < s->target_count; i++)
         if (hak_target_policy(&s->targets[i]) != NULL)
             flags |= HAK_WORKLOAD_CONTEXTS;
-    hak_reader *reader = hak_reader_open(path, s->reader_flags, &error);
+    hak_import_summary imported;
+    hak_reader *reader = hak_import_open(path, s->format, s->reader_flags, &imported, &error);
+    if (reader != NULL && imported.format != NULL && !s->quiet) {
+        fputs(TOOL ": imported ", stderr);
+        hak_import_print(stderr, &imported, "  ");
+    }
     hak_workload *workload = reader != NULL ? hak_workload_build(reader, s->order, flags, &error) : NULL;
     if (workload == NULL) {
-        trouble(path, error.text);
+        hak_replay_trouble(path, error.text);
     } else {
         hak_trace_error why;
         snprintf(program, 256, "%s", hak_reader_head(reader)->program);
         if (hak_reader_partial(reader, &why) && !s->quiet)
-            trouble(path, why.text);
+            hak_replay_trouble(path, why.text);
     }
     if (reader != NULL)
         hak_reader_close(reader);
@@ -470,7 +485,7 @@ static int replay(const settings *s, const char *path, hak_replayed *replayed, h
     hak_workload_info_get(workload, &replayed->info);
     if (replayed->info.operations == 0) {
         hak_workload_free(workload);
-        return trouble(path, "holds no operations to replay");
+        return hak_replay_trouble(path, "holds no operations to replay");
     }
     if (options.measure.repeats == 0) {
         uint64_t wanted = REPEATS_FOR_OPS / replayed->info.operations + 1;
@@ -481,7 +496,7 @@ static int replay(const settings *s, const char *path, hak_replayed *replayed, h
     if (state.drawn)
         fputs("\r\033[K", stderr);
     hak_workload_free(workload);
-    return status == 0 ? 0 : trouble(path, error.text);
+    return status == 0 ? 0 : hak_replay_trouble(path, error.text);
 }
 
 static bool measured(const settings *s, const hak_replayed *replayed)
@@ -523,10 +538,10 @@ static int train(settings *s, char **traces, int count)
     if (view.drawn && status != 0)
         fputs("\r\033[K", stderr);
     if (status != 0)
-        return trouble(failed, error.text);
+        return hak_replay_trouble(failed, error.text);
     hak_train_view_summary(&view, &s->train, &report, s->json);
     if (fflush(stdout) != 0 || ferror(stdout))
-        return trouble(NULL, "cannot write the result");
+        return hak_replay_trouble(NULL, "cannot write the result");
     return interrupted ? EXIT_INTERRUPTED : 0;
 }
 
@@ -534,6 +549,8 @@ int main(int argc, char **argv)
 {
     static settings s = {.rounds = 10, .seed = 1, .measure = {.timeout_s = 300, .cpu = -1}, .colour = "auto"};
     static hak_replayed all[MAX_TRACES];
+    if (argc > 1 && strcmp(argv[1], "import") == 0)
+        return hak_replay_verb_import(argc - 1, argv + 1);
     int status = options_parse(&s, argc, argv);
     if (status >= 0)
         return status;
@@ -569,6 +586,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         hak_compare_clear(&all[i].compare);
     if (fflush(stdout) != 0 || ferror(stdout))
-        status = trouble(NULL, "cannot write the result");
+        status = hak_replay_trouble(NULL, "cannot write the result");
     return interrupted ? EXIT_INTERRUPTED : status;
 }

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/import_view.h"
 #include "cli/report.h"
 
 enum { EXIT_FINE = 0, EXIT_TROUBLE = 2, DEFAULT_TOP = 20, DEFAULT_FRAMES = 3 };
@@ -160,7 +161,12 @@ static int verify(const char *path)
 static int read_trace(report_trace *t, const arguments *args)
 {
     hak_trace_error error;
-    t->reader = hak_reader_open(t->path, args->partial ? HAK_READER_PARTIAL : 0, &error);
+    hak_import_summary imported;
+    t->reader = hak_import_open(t->path, NULL, args->partial ? HAK_READER_PARTIAL : 0, &imported, &error);
+    if (t->reader != NULL && imported.format != NULL && !args->options.quiet) {
+        fputs("hakmem-report: imported ", stderr);
+        hak_import_print(stderr, &imported, "  ");
+    }
     if (t->reader == NULL)
         return trouble(t->path, error.text);
     t->profile = hak_profile_build(t->reader, &error);

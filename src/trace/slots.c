@@ -137,6 +137,14 @@ uint32_t hak_slots_take(hak_slots *slots, uint64_t address)
     return slot;
 }
 
+uint32_t hak_slots_find(const hak_slots *slots, uint64_t address)
+{
+    if (address == 0)
+        return 0;
+    const entry *there = &slots->entries[find(slots, address)];
+    return there->address != 0 ? there->slot : 0;
+}
+
 uint32_t hak_slots_live(const hak_slots *slots)
 {
     return slots->live;

@@ -18,6 +18,9 @@ uint32_t hak_slots_add(hak_slots *slots, uint64_t address, uint32_t *lost);
 /* Ends and returns the slot at that address; 0 if none is live there. */
 uint32_t hak_slots_take(hak_slots *slots, uint64_t address);
 
+/* The slot live at that address; 0 if there is none. */
+uint32_t hak_slots_find(const hak_slots *slots, uint64_t address);
+
 uint32_t hak_slots_live(const hak_slots *slots);
 
 #endif

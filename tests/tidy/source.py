@@ -18,9 +18,10 @@ ROOMS = {
     "src/core/callsite/": ("core/base/", "core/callsite/"),
     "src/core/": ("core/", "hakmem.h"),
     "src/trace/": ("core/base/", "core/callsite/", "trace/"),
+    "src/import/": ("core/base/", "trace/", "import/"),
     "src/replay/": ("core/base/", "core/callsite/frame.h", "trace/", "replay/", "hakmem.h", "core/knobs.h",
                     "core/policy_format.h"),
-    "cli/": ("core/base/", "core/callsite/frame.h", "trace/", "replay/", "cli/", "hakmem.h", "core/knobs.h",
+    "cli/": ("core/base/", "core/callsite/frame.h", "trace/", "import/", "replay/", "cli/", "hakmem.h", "core/knobs.h",
              "core/policy_format.h"),
 }
 # The replay room and the commands read and write trace files; they never reach into the recorder. The two commands
@@ -66,7 +67,7 @@ def check_includes(path, text):
             yield line, f"{room} may not include '{name}'"
         elif RECORDER.match(name) and not path.startswith(RECORDER_USERS):
             yield line, f"only the recorder may include '{name}'"
-    for line, include in lines_of(re.compile(r"^\s*#\s*include\s+<(core|trace|replay)/[^>]*>", re.M), text):
+    for line, include in lines_of(re.compile(r"^\s*#\s*include\s+<(core|trace|import|replay)/[^>]*>", re.M), text):
         yield line, f"own headers are included with quotes: {include.strip()}"
 
 

@@ -1,0 +1,125 @@
+/* scan.h: numbers and words out of one line. A scan stays within its line; the first thing that is not there
+ * sets `bad`, and all that follows yields 0, so that a parser checks once a line. Pure; any thread. */
+#ifndef HAK_IMPORT_SCAN_H
+#define HAK_IMPORT_SCAN_H
+
+#include "core/base/types.h"
+
+#include <string.h>
+
+typedef struct hak_scan {
+    const char *at, *end;
+    bool bad;
+} hak_scan;
+
+HAK_INLINE hak_scan hak_scan_of(const char *line, size_t len_bytes)
+{
+    return (hak_scan){line, line + len_bytes, false};
+}
+
+HAK_INLINE void hak_scan_blanks(hak_scan *s)
+{
+    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t'))
+        s->at++;
+}
+
+/* Nothing but blanks is left. */
+HAK_INLINE bool hak_scan_done(hak_scan *s)
+{
+    hak_scan_blanks(s);
+    return s->at == s->end;
+}
+
+/* Decimal, up to 64 bits, blanks before it skipped. */
+HAK_INLINE uint64_t hak_scan_decimal(hak_scan *s)
+{
+    hak_scan_blanks(s);
+    const char *from = s->at;
+    uint64_t value = 0;
+    unsigned digit;
+    while (s->at < s->end && (digit = (unsigned)(unsigned char)*s->at - '0') < 10) {
+        if (HAK_UNLIKELY(s->at - from >= 19) &&
+            (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value))) {
+            s->bad = true;
+            return 0;
+        } else if (HAK_LIKELY(s->at - from < 19)) {
+            value = value * 10 + digit;
+        }
+        s->at++;
+    }
+    s->bad |= s->at == from;
+    return value;
+}
+
+HAK_INLINE int hak_scan_hex_digit(char c)
+{
+    unsigned digit = (unsigned)(unsigned char)c - '0';
+    if (HAK_LIKELY(digit < 10))
+        return (int)digit;
+    unsigned letter = ((unsigned)(unsigned char)c | 0x20) - 'a';
+    return letter < 6 ? (int)letter + 10 : -1;
+}
+
+/* Hexadecimal without prefix, up to 64 bits. */
+HAK_INLINE uint64_t hak_scan_hex(hak_scan *s)
+{
+    hak_scan_blanks(s);
+    const char *from = s->at;
+    uint64_t value = 0;
+    int digit;
+    while (s->at < s->end && (digit = hak_scan_hex_digit(*s->at)) >= 0) {
+        s->bad |= value >> 60 != 0;
+        value = value << 4 | (unsigned)digit;
+        s->at++;
+    }
+    s->bad |= s->at == from;
+    return value;
+}
+
+/* Takes the text if it stands here, blanks before it skipped. */
+HAK_INLINE bool hak_scan_is(hak_scan *s, const char *text)
+{
+    hak_scan_blanks(s);
+    size_t len = strlen(text);
+    if ((size_t)(s->end - s->at) < len || memcmp(s->at, text, len) != 0)
+        return false;
+    s->at += len;
+    return true;
+}
+
+HAK_INLINE void hak_scan_want(hak_scan *s, const char *text)
+{
+    if (!hak_scan_is(s, text))
+        s->bad = true;
+}
+
+/* An address: 0x…, or hexadecimal digits, or one of the ways to print NULL. */
+HAK_INLINE uint64_t hak_scan_address(hak_scan *s)
+{
+    hak_scan_blanks(s);
+    if (HAK_LIKELY(s->end - s->at > 2 && s->at[0] == '0' && (s->at[1] == 'x' || s->at[1] == 'X'))) {
+        s->at += 2;
+        return hak_scan_hex(s);
+    }
+    if (hak_scan_is(s, "(nil)") || hak_scan_is(s, "nil") || hak_scan_is(s, "NULL"))
+        return 0;
+    return hak_scan_hex(s);
+}
+
+/* A word of letters, digits and underscores; its length, 0 if there is none. */
+HAK_INLINE size_t hak_scan_word(hak_scan *s, const char **word)
+{
+    hak_scan_blanks(s);
+    *word = s->at;
+    while (s->at < s->end && (*s->at == '_' || (unsigned)(unsigned char)*s->at - '0' < 10 ||
+                              ((unsigned)(unsigned char)*s->at | 0x20) - 'a' < 26))
+        s->at++;
+    return (size_t)(s->at - *word);
+}
+
+HAK_INLINE bool hak_scan_same(const char *word, size_t len, const char *text)
+{
+    return strlen(text) == len && memcmp(word, text, len) == 0;
+}
+
+#endif
