@@ -148,16 +148,30 @@ void *hak_alloc(size_t bytes, size_t align, bool zero, hak_frame frame)
         return no_memory();
     hak_heap *heap = hak_heap_get();
     request r = {.bytes = bytes, .align = align, .zero = zero, .frame = frame};
-    if (!hak_feature_on(HAK_FEATURE_POOL))
+    if (!hak_feature_on(HAK_FEATURE_POOL) || (heap == NULL && hak_initializing()))
         return take_plain(&r);
     r.decision = hak_decide(heap, bytes, frame);
     r.sampled = sample(heap, &r);
-    void *block = hak_feature_on(HAK_FEATURE_HEADERS) ? take_dressed(heap, &r) : take_pooled(heap, &r);
+    bool dressed = hak_feature_on(HAK_FEATURE_HEADERS);
+    void *block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
+    if (HAK_UNLIKELY(block == NULL) && hak_trim() != 0)
+        block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
     if (r.sampled && block != NULL) {
         hak_count(HAK_COUNT_TRACKED_ALLOC, 1);
         hak_learn_hooks.tracked_alloc(block, bytes, frame);
     }
     return block;
+}
+
+size_t hak_trim(void)
+{
+    hak_heap *heap = heap_or_null();
+    if (heap != NULL) {
+        hak_heap_flush(heap);
+        hak_mid_flush(heap);
+    }
+    hak_heap_flush_shared();
+    return hak_bigcache_trim() + hak_pool_trim();
 }
 
 void *hak_malloc_slow(size_t bytes)

@@ -17,12 +17,18 @@ void hak_free_slow(void *at);
 /* 0 for NULL; aborts where `at` is not a live block. */
 size_t hak_usable(void *at);
 
+/* Gives everything idle back to the system, the calling thread's caches included: malloc_trim, and before an
+ * allocation fails at a limit. Returns the bytes. */
+size_t hak_trim(void);
+
 /* malloc's and operator new's slow halves: they are jumped to, so that the caller's frame is the program's.
  */
 void *hak_malloc_slow(size_t bytes);
 
 /* init.c: once, from whoever comes first. */
 void hak_init(void);
+/* The calling thread is in hak_init: a function that it calls is the program's own, and allocates. */
+bool hak_initializing(void);
 extern _Atomic bool hak_ready;
 
 #endif

@@ -440,3 +440,11 @@ void hak_heap_flush(hak_heap *heap)
                 }
             }
 }
+
+void hak_heap_flush_shared(void)
+{
+    hak_lock_take(&hak_shared_lock);
+    hak_heap_flush(&hak_heap_shared);
+    hak_heap_flush(&hak_heap_tracked);
+    hak_lock_give(&hak_shared_lock);
+}

@@ -95,6 +95,7 @@ void *hak_slab_block_of(const hak_slab *slab, const void *at);
 
 /* Empties lists and caches into slabs and pool. Owner only. */
 void hak_heap_flush(hak_heap *heap);
+void hak_heap_flush_shared(void); /* the heaps that are no thread's; any thread */
 
 /* heap_list.c: which heaps exist. */
 hak_heap *hak_heap_new(void);        /* a left heap, else a fresh one; NULL with ENOMEM */

@@ -21,6 +21,7 @@ _Atomic bool hak_ready;
 static hak_lock init_lock = HAK_LOCK_INIT(HAK_RANK_INIT);
 static pthread_key_t leave_key;
 static bool leave_key_made;
+static HAK_TLS_IE bool initializing; /* this thread is in init_locked */
 static HAK_TLS_IE bool
     thread_left; /* its heap was left: what its last destructors do goes to the shared heap */
 
@@ -54,7 +55,9 @@ void hak_init(void)
     hak_lock_take(&init_lock);
     if (!atomic_load_explicit(&hak_ready, memory_order_relaxed)) {
         int saved = errno;
+        initializing = true;
         init_locked();
+        initializing = false;
         errno = saved;
         atomic_store_explicit(&hak_ready, true, memory_order_release);
     }
@@ -63,6 +66,8 @@ void hak_init(void)
 
 HAK_COLD static hak_heap *first_use(void)
 {
+    if (initializing)
+        return NULL;
     if (!atomic_load_explicit(&hak_ready, memory_order_acquire))
         hak_init();
     if (thread_left || !hak_feature_on(HAK_FEATURE_POOL))
@@ -76,6 +81,11 @@ HAK_COLD static hak_heap *first_use(void)
     }
     errno = saved;
     return heap;
+}
+
+bool hak_initializing(void)
+{
+    return initializing;
 }
 
 hak_heap *hak_heap_get(void)

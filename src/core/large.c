@@ -70,7 +70,7 @@ static hak_large *map_block(size_t bytes, size_t align, bool classed)
         map += skip;
         map_bytes -= skip;
     }
-    if ((uintptr_t)(map + map_bytes) >> HAK_CHUNK_SHIFT >= HAK_MAP_CHUNKS) {
+    if (!hak_page_map_covers(map, (map_bytes + HAK_CHUNK_BYTES - 1) / HAK_CHUNK_BYTES)) {
         hak_os_unmap(map, map_bytes);
         errno = ENOMEM;
         return NULL;
@@ -151,6 +151,31 @@ static bool resize_in_place(hak_large *large, size_t map_bytes)
     return true;
 }
 
+/* To another place that has map_bytes, pages and all; NULL when impossible. */
+static hak_large *move_block(hak_large *large, size_t map_bytes)
+{
+    char *old = large->map;
+    char *map = hak_os_reserve(map_bytes, HAK_CHUNK_BYTES);
+    if (map == NULL)
+        return NULL;
+    size_t lead = (size_t)(large->block - old);
+    size_t old_bytes = large->map_bytes;
+    bool covered = hak_page_map_covers(map, 1);
+    if (covered)
+        hak_page_map_set(old, 1, HAK_CHUNK_FOREIGN); /* before: afterwards another thread may map there */
+    if (!covered || !hak_os_move(old, old_bytes, map_bytes, map)) {
+        hak_page_map_set(old, 1, HAK_CHUNK_LARGE);
+        hak_os_unmap(map, map_bytes);
+        return NULL;
+    }
+    hak_page_map_set(map, 1, HAK_CHUNK_LARGE);
+    large = (hak_large *)map;
+    large->map = map;
+    large->map_bytes = map_bytes;
+    large->block = map + lead;
+    return large;
+}
+
 void *hak_large_resize(hak_large *large, size_t bytes)
 {
     size_t lead = (size_t)(large->block - large->map);
@@ -167,17 +192,9 @@ void *hak_large_resize(hak_large *large, size_t bytes)
     live_add(large, false);
     bool done = resize_in_place(large, map_bytes) || resize_in_place(large, tight_bytes);
     if (!done && lead <= HAK_CHUNK_BYTES && bytes > usable) {
-        char *old = large->map;
-        char *map = hak_os_remap_aligned(old, large->map_bytes, map_bytes, HAK_CHUNK_BYTES);
-        if (map != NULL) {
-            hak_page_map_set(old, 1, HAK_CHUNK_FOREIGN);
-            hak_page_map_set(map, 1, HAK_CHUNK_LARGE);
-            large = (hak_large *)map;
-            large->map = map;
-            large->map_bytes = map_bytes;
-            large->block = map + lead;
-            done = true;
-        }
+        hak_large *moved = move_block(large, map_bytes);
+        done = moved != NULL;
+        large = done ? moved : large;
     }
     live_add(large, true);
     if (!done)

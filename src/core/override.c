@@ -14,7 +14,6 @@
 #include "core/callsite/memo.h"
 #include "core/fast.h"
 #include "core/large.h"
-#include "core/mid.h"
 #include "core/superslab.h"
 
 #define NATURAL_ALIGN 16
@@ -162,13 +161,7 @@ HAK_EXPORT int __posix_memalign(void **at, size_t align, size_t bytes) ALIAS(pos
 HAK_EXPORT int malloc_trim(size_t pad)
 {
     (void)pad;
-    hak_heap *heap = hak_tls_heap;
-    if (heap != &hak_heap_none) {
-        hak_heap_flush(heap);
-        hak_mid_flush(heap);
-    }
-    size_t given = hak_pool_trim() + hak_bigcache_trim();
-    return given != 0;
+    return hak_trim() != 0;
 }
 
 /* Its parameters describe glibc's heap; they are accepted and mean nothing here. */

@@ -1,10 +1,10 @@
 /* pagemap.h: what lies in each 2 MiB of the address space: one byte, so that any pointer a program hands in
  * is recognised before it is dereferenced.
  *
- * The map covers 47 bits with 64 MiB of untouched .bss: 4 KiB of it are resident per 8 GiB of heap. Written
- * under the lock of whoever owns the region, before the first block of it is handed out and after the last
- * one came home; read by any thread without synchronisation (a racing reader is a program that frees what it
- * does not own). */
+ * The map covers 47 bits with 64 MiB of untouched .bss: 4 KiB of it are resident per 8 GiB of heap. Only
+ * these 4 KiB are writable: the rest would count against RLIMIT_DATA. Written under the lock of whoever owns
+ * the region, before the first block of it is handed out and after the last one came home; read by any thread
+ * without synchronisation (a racing reader is a program that frees what it does not own). */
 #ifndef HAK_CORE_PAGEMAP_H
 #define HAK_CORE_PAGEMAP_H
 
@@ -30,10 +30,14 @@ HAK_INLINE hak_chunk_kind hak_page_map_kind(const void *at)
     return chunk < HAK_MAP_CHUNKS ? (hak_chunk_kind)hak_page_map[chunk] : HAK_CHUNK_FOREIGN;
 }
 
-/* [at, at + chunk_count * 2 MiB) is of that kind; `at` at a multiple of 2 MiB. */
+/* Makes the map ready for [at, at + chunk_count * 2 MiB); false when it lies outside of it or the kernel
+ * refuses: then no block may be there. Any thread. */
+bool hak_page_map_covers(const void *at, size_t chunk_count);
+
+/* [at, at + chunk_count * 2 MiB) is of that kind; `at` at a multiple of 2 MiB, covered. */
 void hak_page_map_set(const void *at, size_t chunk_count, hak_chunk_kind kind);
 
-/* Once at start: keeps huge pages away from the map. */
+/* Once at start: makes the map read-only and keeps huge pages away from it. */
 void hak_page_map_init(void);
 
 #endif

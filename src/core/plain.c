@@ -65,6 +65,11 @@ static run *region_new(void)
     run *r = hak_os_map(HAK_CHUNK_BYTES, HAK_CHUNK_BYTES);
     if (r == NULL)
         return NULL;
+    if (!hak_page_map_covers(r, 1)) {
+        hak_os_unmap(r, HAK_CHUNK_BYTES);
+        errno = ENOMEM;
+        return NULL;
+    }
     hak_count(HAK_COUNT_OS_MAP, 1);
     r->tag.len_bytes = REGION_RUN_BYTES;
     after(r)->tag = (tag){.kind = TAG_EDGE, .before_bytes = REGION_RUN_BYTES};

@@ -2,11 +2,11 @@
  * thread. */
 #include "core/superslab.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "core/base/bits.h"
 #include "core/base/os.h"
+#include "core/chunks.h"
 #include "core/options.h"
 #include "core/stats.h"
 
@@ -113,15 +113,9 @@ static void advise(hak_superslab *super)
 
 static hak_superslab *super_new(void)
 {
-    hak_superslab *super = hak_os_map(HAK_SUPERSLAB_BYTES, HAK_SUPERSLAB_BYTES);
+    hak_superslab *super = hak_chunk_take();
     if (super == NULL)
         return NULL;
-    if ((uintptr_t)super >> HAK_CHUNK_SHIFT >= HAK_MAP_CHUNKS) {
-        hak_os_unmap(super, HAK_SUPERSLAB_BYTES);
-        errno = ENOMEM;
-        return NULL;
-    }
-    hak_count(HAK_COUNT_OS_MAP, 1);
     hak_count(HAK_COUNT_SUPERSLAB_NEW, 1);
     advise(super);
     super->free_units = ALL_UNITS;
@@ -150,8 +144,7 @@ static void super_unmap(hak_superslab *super)
         super->all_next->all_prev = super->all_prev;
     super_count--;
     empty_count--;
-    hak_os_unmap(super, HAK_SUPERSLAB_BYTES);
-    hak_count(HAK_COUNT_OS_UNMAP, 1);
+    hak_chunk_give(super);
     hak_count(HAK_COUNT_SUPERSLAB_FREED, 1);
 }
 
@@ -274,10 +267,9 @@ hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed)
     return run;
 }
 
-static void release(hak_superslab *super, unsigned first, unsigned units)
+static void release(hak_superslab *super, unsigned first, unsigned units, uint64_t now_ns)
 {
     uint32_t mask = mask_of(first, units);
-    uint64_t now_ns = hak_os_monotonic_ns();
     list_remove(super);
     super->free_units |= mask;
     super->dirty_units |= mask;
@@ -299,11 +291,12 @@ void hak_pool_give(hak_slab *run)
 {
     hak_superslab *super = hak_superslab_of(run);
     unsigned first = run->unit_first, units = run->units;
+    uint64_t now_ns = hak_os_monotonic_ns();
     hak_lock_take(&hak_pool_lock);
     memset(&super->slabs[first], 0, units * sizeof(hak_slab));
     for (unsigned i = 0; i < units; i++)
         super->slabs[first + i].unit_first = (uint8_t)(first + i);
-    release(super, first, units);
+    release(super, first, units, now_ns);
     hak_lock_give(&hak_pool_lock);
 }
 
@@ -334,18 +327,19 @@ void hak_pool_shrink(hak_slab *run, unsigned units)
     unsigned first = run->unit_first, old = run->units;
     if (units >= old)
         return;
+    uint64_t now_ns = hak_os_monotonic_ns();
     hak_lock_take(&hak_pool_lock);
     memset(&super->slabs[first + units], 0, (old - units) * sizeof(hak_slab));
     for (unsigned i = units; i < old; i++)
         super->slabs[first + i].unit_first = (uint8_t)(first + i);
     run->units = (uint8_t)units;
-    release(super, first + units, old - units);
+    release(super, first + units, old - units, now_ns);
     hak_lock_give(&hak_pool_lock);
 }
 
 size_t hak_pool_trim(void)
 {
-    size_t purged = 0;
+    size_t purged = 0; /* and perhaps unmapped afterwards */
     hak_lock_take(&hak_pool_lock);
     for (hak_superslab *super = all_supers, *next; super != NULL; super = next) {
         next = super->all_next;
@@ -357,8 +351,9 @@ size_t hak_pool_trim(void)
         }
     }
     hak_count(HAK_COUNT_PURGE_BYTES, purged);
+    size_t unmapped = hak_chunk_release();
     hak_lock_give(&hak_pool_lock);
-    return purged;
+    return purged > unmapped ? purged : unmapped;
 }
 
 hak_pool_info hak_pool_info_get(void)

@@ -77,6 +77,13 @@ static void release_list(void *list)
     }
 }
 
+/* What a mode adds to each block, or may: RESEARCH's header and guard. */
+static size_t block_cost(void)
+{
+    const char *mode = hakmem_mode_running();
+    return mode != NULL && strcmp(mode, "research") == 0 ? 64 : 16;
+}
+
 /* At the limit: ENOMEM, old blocks whole; afterwards the memory serves other sizes. */
 static void at_the_limit(void)
 {
@@ -87,7 +94,7 @@ static void at_the_limit(void)
     size_t most = 0;
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         void *list;
-        size_t count = exhaust(sizes[i], &list, SIZE_MAX), bytes = count * sizes[i];
+        size_t count = exhaust(sizes[i], &list, SIZE_MAX), bytes = count * (sizes[i] + block_cost());
         EXPECT_OF(realloc(old, 400 * MIB) == NULL && errno == ENOMEM, sizes[i]);
         EXPECT_OF(calloc(400, MIB) == NULL && errno == ENOMEM, sizes[i]);
         EXPECT_OF(memalign(1 << 22, 400 * MIB) == NULL && errno == ENOMEM, sizes[i]);

@@ -44,7 +44,8 @@ if(HAK_PRELOADS)
   hak_stress(processes stress/processes.c MODES ${every})
   target_compile_definitions(stress_processes PRIVATE STRESS_WRAP="$<TARGET_FILE:stress_wrap>"
     STRESS_PEER="/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
-  # In the other modes the row data_limit fails still: half of what glibc reaches under RLIMIT_DATA.
-  hak_stress(hostile stress/hostile.c MODES minimal)
+  hak_stress(hostile stress/hostile.c MODES ${every})
+  hak_stress(interposed stress/interposed.c MODES ${every})
+  set_target_properties(stress_interposed PROPERTIES ENABLE_EXPORTS ON)
   hak_stress(model stress/model.c MODES ${every})
 endif()

@@ -1,122 +1,135 @@
-/* os.c: Linux. The only file under core/ that maps memory. Concurrency: as the kernel's. */
+/* os.c: Linux. The only file under core/ that maps memory. Concurrency: as the kernel's.
+ *
+ * The kernel is entered directly and never through mmap(2), munmap(2) … by name: a program may have its own
+ * functions of these names (tracers and sandboxes do), and they may allocate while we hold a lock. */
 #include "core/base/os.h"
 
 #include <errno.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/base/bits.h"
 
+#define MAX_ERRNO 4095 /* the kernel answers -errno in the last page of the address space */
+
+/* Leaves errno alone. */
+static long call(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e)
+{
+#if defined(__x86_64__)
+    long result;
+    register uintptr_t r10 __asm__("r10") = d;
+    register uintptr_t r8 __asm__("r8") = e;
+    register uintptr_t r9 __asm__("r9") = 0;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+#else
+    int saved = errno;
+    long result = syscall(number, a, b, c, d, e, 0);
+    result = result == -1 ? -errno : result;
+    errno = saved;
+    return result;
+#endif
+}
+
+static void *place_of(long result)
+{
+    return (uintptr_t)result > -(uintptr_t)MAX_ERRNO - 1 ? NULL : (void *)result;
+}
+
+static void *map_at(void *at, size_t size_bytes, int flags)
+{
+    return place_of(call(SYS_mmap, (uintptr_t)at, size_bytes, PROT_READ | PROT_WRITE,
+                         (uintptr_t)(flags | MAP_PRIVATE | MAP_ANONYMOUS), (uintptr_t)-1));
+}
+
+static void unmap(void *at, size_t size_bytes)
+{
+    call(SYS_munmap, (uintptr_t)at, size_bytes, 0, 0, 0);
+}
+
+static bool advise(void *at, size_t size_bytes, int advice)
+{
+    return call(SYS_madvise, (uintptr_t)at, size_bytes, (uintptr_t)advice, 0, 0) == 0;
+}
+
+static void *move(void *at, size_t old_bytes, size_t new_bytes, int flags, void *place)
+{
+    return place_of(
+        call(SYS_mremap, (uintptr_t)at, old_bytes, new_bytes, (uintptr_t)flags, (uintptr_t)place));
+}
+
 static void *map(size_t size_bytes, size_t align_bytes, int flags)
 {
-    const int prot = PROT_READ | PROT_WRITE;
-    flags |= MAP_PRIVATE | MAP_ANONYMOUS;
-    int saved = errno;
-    void *at = mmap(NULL, size_bytes, prot, flags, -1, 0);
-    if (at == MAP_FAILED) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    if (((uintptr_t)at & (align_bytes - 1)) == 0)
+    void *at = map_at(NULL, size_bytes, flags);
+    if (at == NULL || ((uintptr_t)at & (align_bytes - 1)) == 0)
         return at;
 
     /* Not aligned by luck: map with slack and cut both ends off. */
-    munmap(at, size_bytes);
-    if (size_bytes + align_bytes < size_bytes) {
-        errno = ENOMEM;
+    unmap(at, size_bytes);
+    if (size_bytes + align_bytes < size_bytes)
         return NULL;
-    }
     size_t wide_bytes = size_bytes + align_bytes - HAK_OS_PAGE_BYTES;
-    at = mmap(NULL, wide_bytes, prot, flags, -1, 0);
-    if (at == MAP_FAILED) {
-        errno = ENOMEM;
+    at = map_at(NULL, wide_bytes, flags);
+    if (at == NULL)
         return NULL;
-    }
     uintptr_t start = hak_align_up((uintptr_t)at, align_bytes);
     size_t head_bytes = start - (uintptr_t)at;
     size_t tail_bytes = wide_bytes - head_bytes - size_bytes;
     if (head_bytes != 0)
-        munmap(at, head_bytes);
+        unmap(at, head_bytes);
     if (tail_bytes != 0)
-        munmap((void *)(start + size_bytes), tail_bytes);
-    errno = saved;
+        unmap((void *)(start + size_bytes), tail_bytes);
     return (void *)start;
+}
+
+static void *or_no_memory(void *at)
+{
+    if (at == NULL)
+        errno = ENOMEM;
+    return at;
 }
 
 void *hak_os_map(size_t size_bytes, size_t align_bytes)
 {
-    return map(size_bytes, align_bytes, 0);
+    return or_no_memory(map(size_bytes, align_bytes, 0));
 }
 
 void *hak_os_reserve(size_t size_bytes, size_t align_bytes)
 {
-    return map(size_bytes, align_bytes, MAP_NORESERVE);
+    return or_no_memory(map(size_bytes, align_bytes, MAP_NORESERVE));
 }
 
 void hak_os_unmap(void *at, size_t size_bytes)
 {
-    int saved = errno;
-    munmap(at, size_bytes);
-    errno = saved;
-}
-
-/* Not madvise(2) by name: a program may have one of its own, which may allocate. */
-static bool advise(void *at, size_t size_bytes, int advice)
-{
-    return syscall(SYS_madvise, at, size_bytes, advice) == 0;
+    unmap(at, size_bytes);
 }
 
 bool hak_os_purge(void *at, size_t size_bytes)
 {
-    int saved = errno;
-    bool done = advise(at, size_bytes, MADV_DONTNEED);
-    errno = saved;
-    return done;
+    return advise(at, size_bytes, MADV_DONTNEED);
 }
 
 void hak_os_advise_huge(void *at, size_t size_bytes, bool huge)
 {
-    int saved = errno;
     advise(at, size_bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    errno = saved;
 }
 
-void *hak_os_remap(void *at, size_t old_bytes, size_t new_bytes)
+bool hak_os_protect(void *at, size_t size_bytes, bool writable)
 {
-    int saved = errno;
-    void *moved = mremap(at, old_bytes, new_bytes, MREMAP_MAYMOVE);
-    errno = saved;
-    return moved == MAP_FAILED ? NULL : moved;
+    return call(SYS_mprotect, (uintptr_t)at, size_bytes, PROT_READ | (writable ? PROT_WRITE : 0), 0, 0) == 0;
 }
 
 bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 {
-    int saved = errno;
-    bool done = mremap(at, old_bytes, new_bytes, 0) != MAP_FAILED;
-    errno = saved;
-    return done;
+    return move(at, old_bytes, new_bytes, 0, NULL) != NULL;
 }
 
-void *hak_os_remap_aligned(void *at, size_t old_bytes, size_t new_bytes, size_t align_bytes)
+bool hak_os_move(void *at, size_t old_bytes, size_t new_bytes, void *place)
 {
-    int saved = errno;
-    void *place = map(new_bytes, align_bytes, MAP_NORESERVE);
-    if (place == NULL) {
-        errno = saved;
-        return NULL;
-    }
-    void *moved = mremap(at, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place);
-    if (moved == MAP_FAILED)
-        munmap(place, new_bytes);
-    errno = saved;
-    return moved == MAP_FAILED ? NULL : moved;
-}
-
-uint64_t hak_os_monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return move(at, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) != NULL;
 }

@@ -19,19 +19,21 @@ void hak_os_unmap(void *at, size_t size_bytes);
  * the content is unchanged and the caller must zero it where zero matters. */
 bool hak_os_purge(void *at, size_t size_bytes);
 
+/* Read-only or writable; false where the kernel refuses. */
+bool hak_os_protect(void *at, size_t size_bytes, bool writable);
+
 /* Hints; failures are ignored. */
 void hak_os_advise_huge(void *at, size_t size_bytes, bool huge);
-
-/* Grows or moves a mapping; NULL when impossible, then the old one is untouched. */
-void *hak_os_remap(void *at, size_t old_bytes, size_t new_bytes);
 
 /* Grows or shrinks a mapping where it is; false when impossible. */
 bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes);
 
-/* As hak_os_remap; the new place is a multiple of `align_bytes`. */
-void *hak_os_remap_aligned(void *at, size_t old_bytes, size_t new_bytes, size_t align_bytes);
+/* Moves a mapping with its content to `place`, where new_bytes are mapped and will be replaced; false when
+ * impossible, then both are untouched. */
+bool hak_os_move(void *at, size_t old_bytes, size_t new_bytes, void *place);
 
-uint64_t hak_os_monotonic_ns(void); /* CLOCK_MONOTONIC through the vDSO */
+/* CLOCK_MONOTONIC, in clock.c. */
+uint64_t hak_os_monotonic_ns(void);
 
 /* Time stamp counter; ordered after earlier loads, not after earlier stores (rdtsc without a fence). */
 HAK_INLINE uint64_t hak_tsc(void)
