@@ -6,49 +6,106 @@
 
 #include "replay/profile.h"
 #include "replay/sites.h"
+#include "replay/tree.h"
 
-typedef enum report_sort {
-    SORT_PEAK,
-    SORT_CALLS,
-    SORT_BYTES,
-    SORT_LIVE,
-    SORT_TEMPORARY,
-    SORT_LIFETIME,
-    SORT_COPIED,
-    SORT_REMOTE,
-} report_sort;
+enum { REPORT_FINE = 0, REPORT_BROKEN = 1, REPORT_TROUBLE = 2 }; /* exit statuses */
+
+enum { REPORT_FILTERS_MAX = 32, REPORT_EXPORTS_MAX = 16, REPORT_CHECKS_MAX = 64 };
+
+/* An order of sites: greatest key first. */
+typedef struct report_order {
+    const char *name;
+    const char *title; /* of its column, where the table has none of it by itself; else NULL */
+    uint64_t (*key)(const hak_site *site);
+    void (*text)(char *out, const hak_site *site); /* with a title */
+    hak_weight weight;                             /* the nearest figure of trees */
+} report_order;
+
+typedef struct report_filter {
+    enum { FILTER_FUNCTION, FILTER_MODULE, FILTER_THREAD } kind;
+    const char *pattern;
+} report_filter;
 
 typedef struct report_options {
-    report_sort sort;
-    const char *sort_name;
-    unsigned top; /* sites shown; 0: all */
+    const report_order *order;
+    unsigned top; /* rows shown; 0: all */
+    unsigned frames;
+    bool wrappers;
+    bool partial;
     bool color;
     bool quiet;
     unsigned width; /* columns of the terminal; 0: no limit */
+    uint64_t from_ns;
+    uint64_t until_ns;
+    bool at_peak;
+    uint64_t temporary;
+    double threshold_percent;                       /* of trees: smaller branches are not shown */
+    const char *function;                           /* whose callers and callees are wanted */
+    const struct report_suppressions *suppressions; /* NULL: none */
+    report_filter filters[REPORT_FILTERS_MAX];
+    unsigned filters_count;
 } report_options;
 
 typedef struct report_trace {
     const char *path;
     hak_reader *reader;
     hak_profile *profile;
+    hak_stacks *stacks;
 } report_trace;
 
+/* Traces read and merged. */
 typedef struct report {
-    report_options options;
+    const report_options *options;
     report_trace *traces;
     size_t traces_count;
+    hak_places *places; /* not owned: both sides of a difference have the same */
     hak_sites *sites;
     const hak_site *list; /* sorted */
     size_t list_count;
+    hak_tree *tree;     /* callers first, summed; NULL unless asked for */
+    hak_tree *inverted; /* NULL unless asked for */
+    hak_usage total;
+    uint64_t peak_bytes; /* sum over the traces */
 } report;
 
-/* Each prints the whole report to out. */
-void report_text(const report *r, FILE *out);
+enum { REPORT_NEEDS_TREE = 1, REPORT_NEEDS_INVERTED = 2 };
+
+/* report_load.c: reads and merges; REPORT_FINE or REPORT_TROUBLE, told on stderr. Free in both cases. */
+int report_load(report *r, const report_options *options, hak_places *places, char **paths, size_t count,
+                unsigned needs);
+void report_free(report *r);
+int report_verify(const char *path);
+int report_trouble(const char *path, const char *text); /* prints; REPORT_TROUBLE */
+
+/* report_orders.c */
+const report_order *report_order_named(const char *name); /* NULL: none */
+void report_sort(hak_site *list, size_t count, const report_order *order);
+
+/* Views for people, each in a file of its own: print to out. */
+void report_summary(const report *r, FILE *out);
+void report_sites_table(const report *r, FILE *out);
+void report_growers(const report *r, FILE *out);
+void report_sizes(const report *r, FILE *out);
+void report_threads(const report *r, FILE *out);
+void report_advice(const report *r, FILE *out);
+void report_tree(const report *r, FILE *out);
+void report_inverted(const report *r, FILE *out);
+void report_function(const report *r, FILE *out);
+void report_leaks(const report *r, FILE *out);
+/* Bytes and blocks never freed and not suppressed, and the node of the tree with most. False: no memory. */
+bool report_leaked(const report *r, uint64_t *bytes, uint64_t *blocks, uint32_t *worst);
+void report_temporary(const report *r, FILE *out);
+void report_lifetimes(const report *r, FILE *out);
+void report_remarks(const report *r, FILE *out);
+void report_diff(const report *base, const report *new, FILE *out);
+
+/* For programs. */
 void report_json(const report *r, FILE *out);
 void report_csv(const report *r, FILE *out);
+void report_diff_json(const report *base, const report *new, FILE *out);
 
 /* report_format.c: numbers and names for people. Texts go to a caller's buffer, which is returned. */
-enum { REPORT_NUMBER = 32 };
+enum { REPORT_NUMBER = 32, REPORT_LINE = 8192 };
 const char *format_count(char *out, uint64_t value); /* "3.11 M" */
 const char *format_bytes(char *out, uint64_t value); /* "11.1 MiB" */
 const char *format_time(char *out, uint64_t ns);     /* "5.1 s" */
@@ -60,5 +117,18 @@ size_t format_safe(char *out, size_t room, const char *text, size_t columns);
 
 /* "function  file:line", or "module+0xoffset". Safe to print. */
 void format_place(char *out, size_t room, const hak_place *place, bool with_line);
+/* "place ← caller ← caller". Safe to print. */
+void format_site(char *out, size_t room, const report *r, const hak_site *site);
+
+/* report_print.c: pieces of tables. */
+const char *report_bold(const report *r);
+const char *report_dim(const report *r);
+const char *report_plain(const report *r);
+void report_cell(FILE *out, const char *text, int width); /* right-aligned by what is seen */
+/* The last column: cut to what the terminal has left beside `before` columns, with the line's end. */
+void report_last(const report *r, FILE *out, const char *text, unsigned before);
+size_t report_shown(const report *r, size_t count); /* rows, by --top */
+/* "  12 more …" in dim, when rows were left out. */
+void report_more(const report *r, FILE *out, size_t more, const char *what);
 
 #endif

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "replay/names.h"
+
 const char *format_count(char *out, uint64_t value)
 {
     static const char units[] = " KMGTPE";
@@ -131,21 +133,38 @@ static const char *base_name(const char *path)
     return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
 }
 
+/* The function's name without return type and arguments, those of templates as <…> once it gets long. */
+static size_t short_name(char *out, size_t room, const char *function)
+{
+    enum { LONG = 48 };
+    const char *end;
+    const char *at = hak_name_bare(function, &end);
+    bool elide = end - at > LONG;
+    int depth = 0;
+    size_t n = 0;
+    for (; at < end && n + 8 < room && *at != '@'; at++) { /* '@': a version */
+        bool operator_sign = n >= 8 && strncmp(out + n - 8, "operator", 8) == 0;
+        depth += *at == '<' && !operator_sign;
+        if (depth == 0 || !elide)
+            out[n++] = *at;
+        if (*at == '>' && depth > 0 && --depth == 0 && elide) {
+            memcpy(out + n, "<…>", 5);
+            n += 5;
+        }
+    }
+    out[n] = '\0';
+    return n;
+}
+
 void format_place(char *out, size_t room, const hak_place *place, bool with_line)
 {
     char raw[4096];
-    if (place->function == NULL) {
+    if (place->function == NULL && place->line == 0) {
         snprintf(raw, sizeof raw, "%s%s0x%" PRIx64, base_name(place->module),
                  *place->module != '\0' ? "+" : "", place->offset);
     } else {
-        /* Arguments are for the machine-readable forms: a reader knows the function by its name. */
-        size_t name = strlen(place->function);
-        const char *bracket = strchr(place->function, '(');
-        if (bracket != NULL && bracket != place->function)
-            name = (size_t)(bracket - place->function) +
-                   (strncmp(bracket, "(anonymous", 10) == 0 ? strlen(bracket) : 0);
-        snprintf(raw, sizeof raw, "%.*s", (int)(name < 2048 ? name : 2048), place->function);
-        size_t n = strlen(raw);
+        size_t n =
+            short_name(raw, 2048, place->function != NULL ? place->function : base_name(place->module));
         if (with_line && place->file != NULL && place->line != 0)
             snprintf(raw + n, sizeof raw - n, "  %s:%u", base_name(place->file), place->line);
     }

@@ -1,39 +1,15 @@
-/* report_text.c: the report for people. */
+/* report_text.c: the report for people, when no other view is asked for: summary, sites, growers, sizes. */
 #include "cli/report.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 8192, MAX_ROWS = 10, BAR_STEPS = 8 };
+enum { GROWERS = 5, BAR_STEPS = 8 };
 
-static const char *bold(const report *r)
-{
-    return r->options.color ? "\033[1m" : "";
-}
+/* ---- one paragraph per trace ---- */
 
-static const char *dim(const report *r)
-{
-    return r->options.color ? "\033[2m" : "";
-}
-
-static const char *plain(const report *r)
-{
-    return r->options.color ? "\033[0m" : "";
-}
-
-/* Right-aligned by what is seen: µ and … are two and three bytes of one column. */
-static void cell(FILE *out, const char *text, int width)
-{
-    int seen = 0;
-    for (const char *at = text; *at != '\0'; at++)
-        seen += ((unsigned char)*at & 0xc0) != 0x80;
-    fprintf(out, "%*s%s", width > seen ? width - seen : 0, "", text);
-}
-
-/* ---- one line per trace ---- */
-
-static void print_summary(const report *r, const report_trace *t, FILE *out)
+static void summarize(const report *r, const report_trace *t, FILE *out)
 {
     const hak_trace_head *head = hak_reader_head(t->reader);
     const hak_trace_tail *tail = hak_reader_tail(t->reader);
@@ -45,7 +21,7 @@ static void print_summary(const report *r, const report_trace *t, FILE *out)
                 : *head->program != '\0' ? head->program
                                          : t->path,
                 60);
-    fprintf(out, "%s%s%s", bold(r), name, plain(r));
+    fprintf(out, "%s%s%s", report_bold(r), name, report_plain(r));
     if (head->pid != 0)
         fprintf(out, " (%" PRIu64 ")", head->pid);
     fprintf(out, " %s", format_time(a, p->duration_ns));
@@ -66,7 +42,8 @@ static void print_summary(const report *r, const report_trace *t, FILE *out)
     if (p->foreign != 0)
         fprintf(out, "  %s frees of unknown blocks", format_count(a, p->foreign));
     if (tail->events_lost != 0)
-        fprintf(out, "  %s%s EVENTS LOST%s", bold(r), format_count(a, tail->events_lost), plain(r));
+        fprintf(out, "  %s%s EVENTS LOST%s", report_bold(r), format_count(a, tail->events_lost),
+                report_plain(r));
     fprintf(out, "\n");
     if (tail->walks_checked != 0 && tail->walks_wrong != 0)
         fprintf(out,
@@ -74,109 +51,178 @@ static void print_summary(const report *r, const report_trace *t, FILE *out)
                 tail->walks_wrong, tail->walks_checked);
 }
 
+void report_summary(const report *r, FILE *out)
+{
+    for (size_t i = 0; i < r->traces_count; i++)
+        summarize(r, &r->traces[i], out);
+}
+
+void report_remarks(const report *r, FILE *out)
+{
+    unsigned changed = hak_places_changed_modules(r->places);
+    if (changed != 0)
+        fprintf(out, "%s%u file%s changed since the recording: shown without names%s\n", report_dim(r),
+                changed, changed == 1 ? "" : "s", report_plain(r));
+}
+
 /* ---- sites ---- */
 
-static void life_text(char *time, char *events, const hak_site *site)
+static void text_calls(char *out, const hak_site *site)
 {
-    uint64_t ns = hak_life_time_ns(&site->life, site->usage.live_blocks, 0.5);
-    uint64_t count = hak_life_events(&site->life, site->usage.live_blocks, 0.5);
-    if (ns == UINT64_MAX) {
-        snprintf(time, REPORT_NUMBER, "to exit");
-        snprintf(events, REPORT_NUMBER, "–");
-        return;
-    }
-    if (ns <= HAK_LIFE_UNIT_NS)
-        snprintf(time, REPORT_NUMBER, "<0.1 µs");
+    format_count(out, site->usage.calls);
+}
+
+static void text_bytes(char *out, const hak_site *site)
+{
+    format_bytes(out, site->usage.bytes);
+}
+
+static void text_peak(char *out, const hak_site *site)
+{
+    format_bytes(out, site->usage.at_peak_bytes);
+}
+
+static void text_left(char *out, const hak_site *site)
+{
+    format_bytes(out, site->usage.live_bytes);
+}
+
+static void text_temporary(char *out, const hak_site *site)
+{
+    format_share(out, site->usage.temporary, site->usage.calls);
+}
+
+static void text_life(char *out, const hak_site *site)
+{
+    uint64_t ns = hak_life_time_ns(site->life, site->usage.live_blocks, 0.5);
+    if (ns == UINT64_MAX)
+        snprintf(out, REPORT_NUMBER, "to exit");
+    else if (ns <= HAK_LIFE_UNIT_NS)
+        snprintf(out, REPORT_NUMBER, "<0.1 µs");
     else
-        format_time(time, ns);
-    format_count(events, count);
+        format_time(out, ns);
 }
 
-static void site_text(const report *r, const hak_site *site, char *text, size_t room)
+static void text_events(char *out, const hak_site *site)
 {
-    size_t used = 0;
-    text[0] = '\0';
-    if (site->frames_count == 0)
-        snprintf(text, room, "(no call context)");
-    for (uint32_t i = 0; i < site->frames_count && used + 8 < room; i++) {
-        char place[2048];
-        format_place(place, sizeof place, hak_sites_place(r->sites, site->frames[i]), i == 0);
-        int n = snprintf(text + used, room - used, "%s%s", i == 0 ? "" : " ← ", place);
-        used += (size_t)n < room - used ? (size_t)n : room - used - 1;
+    uint64_t count = hak_life_events(site->life, site->usage.live_blocks, 0.5);
+    if (count == UINT64_MAX)
+        snprintf(out, REPORT_NUMBER, "–");
+    else
+        format_count(out, count);
+}
+
+/* On a narrow terminal the columns with the greatest `from` go first. */
+static const struct column {
+    const char *title;
+    int width;
+    unsigned from; /* columns that the terminal must have */
+    void (*text)(char *out, const hak_site *site);
+} columns[] = {
+    {"CALLS", 9, 0, text_calls},    {"BYTES", 10, 72, text_bytes},  {"AT PEAK", 10, 0, text_peak},
+    {"LEFT", 10, 84, text_left},    {"TEMP", 6, 0, text_temporary}, {"LIFE p50", 9, 78, text_life},
+    {"EVENTS", 8, 96, text_events},
+};
+
+static bool has_column(const report *r, const struct column *column)
+{
+    return r->options->width == 0 || r->options->width >= column->from;
+}
+
+static unsigned print_titles(const report *r, FILE *out)
+{
+    const report_order *order = r->options->order;
+    unsigned before = 2;
+    fprintf(out, "\n%s", report_bold(r));
+    for (size_t i = 0; i < HAK_COUNT_OF(columns); i++) {
+        if (!has_column(r, &columns[i]))
+            continue;
+        report_cell(out, columns[i].title, columns[i].width);
+        before += (unsigned)columns[i].width;
     }
+    if (order->title != NULL) {
+        report_cell(out, order->title, 10);
+        before += 10;
+    }
+    fprintf(out, "  SITE%s\n", report_plain(r));
+    return before;
 }
 
-static void print_site(const report *r, const hak_site *site, FILE *out)
+static void print_site(const report *r, const hak_site *site, unsigned before, FILE *out)
 {
-    const hak_usage *u = &site->usage;
-    char n[REPORT_NUMBER], life[REPORT_NUMBER], events[REPORT_NUMBER];
-    char raw[LINE], text[LINE];
-    life_text(life, events, site);
-    cell(out, format_count(n, u->calls), 9);
-    cell(out, format_bytes(n, u->bytes), 10);
-    cell(out, format_bytes(n, u->at_peak_bytes), 10);
-    cell(out, format_bytes(n, u->live_bytes), 10);
-    cell(out, format_share(n, u->temporary, u->calls), 6);
-    cell(out, life, 9);
-    cell(out, events, 8);
-    site_text(r, site, raw, sizeof raw);
-    const unsigned before = 9 + 3 * 10 + 6 + 9 + 8 + 2;
-    unsigned width = r->options.width;
-    format_safe(text, sizeof text, raw, width > before + 20 ? width - before : width != 0 ? 20 : 0);
-    fprintf(out, "  %s\n", text);
+    char text[REPORT_LINE];
+    const report_order *order = r->options->order;
+    for (size_t i = 0; i < HAK_COUNT_OF(columns); i++) {
+        if (!has_column(r, &columns[i]))
+            continue;
+        columns[i].text(text, site);
+        report_cell(out, text, columns[i].width);
+    }
+    if (order->title != NULL) {
+        order->text(text, site);
+        report_cell(out, text, 10);
+    }
+    format_site(text, sizeof text, r, site);
+    fprintf(out, "  ");
+    report_last(r, out, text, before);
 }
 
-static void print_sites(const report *r, FILE *out)
+void report_sites_table(const report *r, FILE *out)
 {
-    size_t shown = r->options.top != 0 && r->options.top < r->list_count ? r->options.top : r->list_count;
+    size_t shown = report_shown(r, r->list_count);
     if (shown == 0)
         return;
-    fprintf(out, "\n%s    CALLS     BYTES   AT PEAK      LEFT  TEMP LIFE p50  EVENTS  SITE%s\n", bold(r),
-            plain(r));
+    unsigned before = print_titles(r, out);
     for (size_t i = 0; i < shown; i++)
-        print_site(r, &r->list[i], out);
-    if (shown < r->list_count) {
-        hak_usage rest = {.calls = 0};
-        for (size_t i = shown; i < r->list_count; i++)
-            hak_usage_add(&rest, &r->list[i].usage);
-        char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER];
-        fprintf(out, "%s  %zu more sites: %s calls, %s, %s at peak (--top=0 shows all)%s\n", dim(r),
-                r->list_count - shown, format_count(a, rest.calls), format_bytes(b, rest.bytes),
-                format_bytes(c, rest.at_peak_bytes), plain(r));
-    }
+        print_site(r, &r->list[i], before, out);
+    if (shown == r->list_count)
+        return;
+    hak_usage rest = {.calls = 0};
+    for (size_t i = shown; i < r->list_count; i++)
+        hak_usage_add(&rest, &r->list[i].usage);
+    char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER];
+    fprintf(out, "%s  %zu more sites: %s calls, %s, %s at peak (--top=0 shows all)%s\n", report_dim(r),
+            r->list_count - shown, format_count(a, rest.calls), format_bytes(b, rest.bytes),
+            format_bytes(c, rest.at_peak_bytes), report_plain(r));
 }
 
-/* ---- growers: who pays for realloc by copying ---- */
+/* ---- growers: who pays for growth by copying ---- */
+
+static uint64_t copied(const hak_site *site)
+{
+    return site->usage.copied_bytes + site->usage.grown_bytes;
+}
 
 static int by_copied(const void *a, const void *b)
 {
-    uint64_t x = (*(const hak_site *const *)a)->usage.copied_bytes;
-    uint64_t y = (*(const hak_site *const *)b)->usage.copied_bytes;
+    uint64_t x = copied(*(const hak_site *const *)a);
+    uint64_t y = copied(*(const hak_site *const *)b);
     return (x < y) - (x > y);
 }
 
-static void print_growers(const report *r, FILE *out)
+void report_growers(const report *r, FILE *out)
 {
     const hak_site **growers = calloc(r->list_count + 1, sizeof *growers);
     size_t count = 0;
     for (size_t i = 0; growers != NULL && i < r->list_count; i++) {
-        if (r->list[i].usage.copied_bytes != 0)
+        if (copied(&r->list[i]) != 0)
             growers[count++] = &r->list[i];
     }
     if (count != 0) {
         qsort(growers, count, sizeof *growers, by_copied);
-        fprintf(out, "\n%s REALLOCS   MOVED    COPIED   LARGEST  GROWS AT%s\n", bold(r), plain(r));
+        fprintf(out, "\n%s  REGROWN   MOVED    COPIED   LARGEST  GROWS AT%s\n", report_bold(r),
+                report_plain(r));
     }
-    for (size_t i = 0; i < count && i < MAX_ROWS / 2; i++) {
+    for (size_t i = 0; i < count && i < GROWERS; i++) {
         const hak_usage *u = &growers[i]->usage;
-        char n[REPORT_NUMBER], raw[LINE], text[LINE];
-        cell(out, format_count(n, u->reallocs), 9);
-        cell(out, format_share(n, u->moved, u->reallocs), 8);
-        cell(out, format_bytes(n, u->copied_bytes), 10);
-        cell(out, format_bytes(n, u->size_max_bytes), 10);
-        site_text(r, growers[i], raw, sizeof raw);
-        format_safe(text, sizeof text, raw, r->options.width > 60 ? r->options.width - 39 : 0);
-        fprintf(out, "  %s\n", text);
+        char n[REPORT_NUMBER], text[REPORT_LINE];
+        report_cell(out, format_count(n, u->reallocs + u->grown), 9);
+        report_cell(out, format_share(n, u->moved + u->grown, u->reallocs + u->grown), 8);
+        report_cell(out, format_bytes(n, copied(growers[i])), 10);
+        report_cell(out, format_bytes(n, u->size_max_bytes), 10);
+        format_site(text, sizeof text, r, growers[i]);
+        fprintf(out, "  ");
+        report_last(r, out, text, 39);
     }
     free(growers);
 }
@@ -186,7 +232,7 @@ static void print_growers(const report *r, FILE *out)
 /* ≤16, ≤64, ≤256 … as powers of four; the last takes the rest. */
 enum { SIZE_COLUMNS = 12 };
 
-static void print_sizes(const report *r, FILE *out)
+void report_sizes(const report *r, FILE *out)
 {
     static const char *const bars[BAR_STEPS + 1] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     static const char *const names[SIZE_COLUMNS] = {"≤16",  "≤64",   "≤256", "≤1K", "≤4K",  "≤16K",
@@ -207,59 +253,17 @@ static void print_sizes(const report *r, FILE *out)
     }
     if (most == 0)
         return;
-    fprintf(out, "\n%sSizes%s", bold(r), plain(r));
+    fprintf(out, "\n%sSizes%s", report_bold(r), report_plain(r));
+    unsigned used = 5;
     for (unsigned i = 0; i <= last; i++) {
         unsigned step = (unsigned)((calls[i] * BAR_STEPS + most - 1) / most);
+        unsigned wide = (unsigned)strlen(names[i]) + 2; /* "≤" is one column of three bytes */
+        if (r->options->width != 0 && used + wide > r->options->width) {
+            fprintf(out, "\n     ");
+            used = 5;
+        }
         fprintf(out, "  %s %s", names[i], bars[step]);
+        used += wide;
     }
     fprintf(out, "\n");
-}
-
-/* ---- threads ---- */
-
-static void print_threads(const report *r, const report_trace *t, FILE *out)
-{
-    uint32_t count;
-    const hak_trace_thread *threads = hak_reader_threads(t->reader, &count);
-    if (count < 2)
-        return;
-    fprintf(out, "\n%s    CALLS     BYTES      LEFT     FREES  OF OTHERS  THREAD%s\n", bold(r), plain(r));
-    bool *shown = calloc(count, sizeof *shown);
-    uint32_t rows = count < MAX_ROWS ? count : MAX_ROWS;
-    for (uint32_t row = 0; shown != NULL && row < rows; row++) {
-        uint32_t best = UINT32_MAX;
-        for (uint32_t i = 0; i < count; i++) {
-            if (!shown[i] &&
-                (best == UINT32_MAX || t->profile->threads[i].calls > t->profile->threads[best].calls))
-                best = i;
-        }
-        shown[best] = true;
-        const hak_profile_thread *p = &t->profile->threads[best];
-        char n[REPORT_NUMBER], name[128];
-        cell(out, format_count(n, p->calls), 9);
-        cell(out, format_bytes(n, p->bytes), 10);
-        cell(out, format_bytes(n, p->live_bytes), 10);
-        cell(out, format_count(n, p->frees), 10);
-        cell(out, format_count(n, p->frees_of_others), 11);
-        format_safe(name, sizeof name, threads[best].name, 40);
-        fprintf(out, "  %" PRIu64 " %s\n", threads[best].tid, name);
-    }
-    free(shown);
-    if (rows < count)
-        fprintf(out, "%s  %" PRIu32 " more threads%s\n", dim(r), count - rows, plain(r));
-}
-
-void report_text(const report *r, FILE *out)
-{
-    for (size_t i = 0; i < r->traces_count; i++)
-        print_summary(r, &r->traces[i], out);
-    print_sites(r, out);
-    print_growers(r, out);
-    print_sizes(r, out);
-    for (size_t i = 0; i < r->traces_count; i++)
-        print_threads(r, &r->traces[i], out);
-    unsigned changed = hak_sites_changed_modules(r->sites);
-    if (changed != 0)
-        fprintf(out, "%s%u file%s changed since the recording: shown without names%s\n", dim(r), changed,
-                changed == 1 ? "" : "s", plain(r));
 }

@@ -8,47 +8,75 @@
 #include <string.h>
 
 #include "core/base/bits.h"
+#include "replay/pins.h"
 #include "trace/error.h"
 #include "trace/grow.h"
 
-/* A live block. */
+/* A block that is live, as far as it counts. */
 typedef struct block {
     uint64_t size_bytes;
     uint64_t birth_ns;
     uint64_t birth_event;
-    uint32_t context;
+    uint32_t context; /* number in the profile; UNCOUNTED */
     uint32_t thread;
+    uint32_t slab;       /* see pins.h */
+    uint32_t birth_turn; /* its thread's count of allocations, modulo 2^32 */
 } block;
+
+#define UNCOUNTED UINT32_MAX /* outside the range or filtered out: only followed */
+
+/* How often what pins memory is looked at: not more often than so many events, than this share of all events
+ * so far, and than four times the slots, which a look has to walk. */
+enum { LOOK_EVENTS = 1024, LOOK_SHARE = 32, LOOK_SLOTS = 4 };
+
+typedef struct thread_state {
+    uint32_t last_slot; /* its last allocation; 0 once that was freed */
+    uint32_t turn;      /* allocations so far, modulo 2^32 */
+} thread_state;
+
+enum { PAIR_TABLE = 2 * HAK_REMOTE_PAIRS_MAX };
 
 typedef struct build {
     hak_profile *profile;
     hak_reader *reader;
+    hak_profile_options options;
     block *blocks; /* by slot */
     size_t blocks_room;
-    size_t contexts_room;
-    uint32_t *last_slots; /* by thread: its last allocation; 0 once that was freed */
+    uint32_t blocks_count;
+    uint32_t *context_of; /* by node: number in the profile + 1; 0: none yet */
+    size_t context_of_room;
+    uint32_t context_of_count;
+    size_t chunks_room;
+    thread_state *threads;
     size_t threads_room;
     size_t last_room;
+    size_t pairs_room;
+    uint16_t pair_table[PAIR_TABLE]; /* numbers of pairs + 1, by hash; never full */
+    hak_pins pins;
+    uint64_t look_at; /* event number of the next look at what is pinned */
+    uint64_t looked_at;
+    double looked_weight;
     uint64_t live_bytes;
     uint64_t live_blocks;
     uint64_t peak_number;
     uint64_t next_point_ns;
     uint64_t point_max_bytes;
+    uint64_t last_ns;
+    bool ended; /* past the range */
     bool no_memory;
 } build;
 
 /* ---- tables that follow the reader's ---- */
 
-static bool follow_contexts(build *b)
+static bool follow_nodes(build *b)
 {
     uint32_t count;
     hak_reader_nodes(b->reader, &count);
-    hak_profile *p = b->profile;
-    if (!HAK_GROW(&p->contexts, &b->contexts_room, count))
+    if (!HAK_GROW(&b->context_of, &b->context_of_room, count))
         return false;
-    for (uint32_t i = p->contexts_count; i < count; i++)
-        p->contexts[i] = (hak_profile_context){.first_ns = UINT64_MAX};
-    p->contexts_count = count;
+    if (count > b->context_of_count)
+        memset(b->context_of + b->context_of_count, 0, (count - b->context_of_count) * sizeof *b->context_of);
+    b->context_of_count = count;
     return true;
 }
 
@@ -57,20 +85,63 @@ static bool follow_threads(build *b)
     uint32_t count;
     hak_reader_threads(b->reader, &count);
     hak_profile *p = b->profile;
-    if (!HAK_GROW(&p->threads, &b->threads_room, count) || !HAK_GROW(&b->last_slots, &b->last_room, count))
+    if (!HAK_GROW(&p->threads, &b->threads_room, count) || !HAK_GROW(&b->threads, &b->last_room, count))
         return false;
     for (uint32_t i = p->threads_count; i < count; i++) {
         p->threads[i] = (hak_profile_thread){.calls = 0};
-        b->last_slots[i] = 0;
+        b->threads[i] = (thread_state){0, 0};
     }
     p->threads_count = count;
     return true;
 }
 
+static bool follow_blocks(build *b)
+{
+    uint32_t count = hak_reader_slots(b->reader) + 1;
+    if (!HAK_GROW(&b->blocks, &b->blocks_room, count))
+        return false;
+    for (uint32_t i = b->blocks_count; i < count; i++)
+        b->blocks[i] = (block){.context = UNCOUNTED, .slab = HAK_PIN_NONE};
+    b->blocks_count = count > b->blocks_count ? count : b->blocks_count;
+    return true;
+}
+
 static bool follow_tables(build *b)
 {
-    return follow_contexts(b) && follow_threads(b) &&
-           HAK_GROW(&b->blocks, &b->blocks_room, (size_t)hak_reader_slots(b->reader) + 1);
+    return follow_nodes(b) && follow_threads(b) && follow_blocks(b);
+}
+
+/* The context of a node, made when new; NULL: no memory. */
+static HAK_NOINLINE hak_profile_context *new_context(build *b, uint32_t node, uint64_t time_ns)
+{
+    hak_profile *p = b->profile;
+    uint32_t number = p->contexts_count;
+    if (number % HAK_CONTEXT_CHUNK == 0) {
+        hak_profile_context *chunk = calloc(HAK_CONTEXT_CHUNK, sizeof *chunk);
+        if (chunk == NULL || !HAK_GROW(&p->chunks, &b->chunks_room, number / HAK_CONTEXT_CHUNK + 1u)) {
+            free(chunk);
+            b->no_memory = true;
+            return NULL;
+        }
+        p->chunks[number / HAK_CONTEXT_CHUNK] = chunk;
+    }
+    p->contexts_count++;
+    b->context_of[node] = number + 1;
+    hak_profile_context *context = hak_profile_at(p, number);
+    context->node = node;
+    context->first_ns = time_ns;
+    return context;
+}
+
+static hak_profile_context *context_of(build *b, const hak_event *event, uint32_t *number)
+{
+    uint32_t known = b->context_of[event->context];
+    if (HAK_LIKELY(known != 0)) {
+        *number = known - 1;
+        return hak_profile_at(b->profile, known - 1);
+    }
+    *number = b->profile->contexts_count;
+    return new_context(b, event->context, event->time_ns);
 }
 
 /* ---- heap over time ---- */
@@ -100,6 +171,26 @@ static HAK_NOINLINE void put_point(build *b, uint64_t time_ns)
     b->next_point_ns = time_ns + p->timeline_step_ns;
 }
 
+/* ---- what is pinned ---- */
+
+static HAK_NOINLINE void look_at_pins(build *b, uint64_t number)
+{
+    double weight = (double)(number - b->looked_at);
+    for (uint32_t slot = 1; slot < b->blocks_count; slot++) {
+        const block *at = &b->blocks[slot];
+        if (at->context == UNCOUNTED || at->slab == HAK_PIN_NONE)
+            continue;
+        hak_profile_at(b->profile, at->context)->pinned += weight * hak_pins_share(&b->pins, at->slab);
+    }
+    b->looked_weight += weight;
+    b->looked_at = number;
+    uint64_t wait = number / LOOK_SHARE;
+    wait = wait < LOOK_EVENTS ? LOOK_EVENTS : wait;
+    b->look_at =
+        number +
+        (wait < LOOK_SLOTS * (uint64_t)b->blocks_count ? LOOK_SLOTS * (uint64_t)b->blocks_count : wait);
+}
+
 /* ---- blocks ---- */
 
 static void before_change(const build *b, hak_profile_context *context)
@@ -111,25 +202,25 @@ static void before_change(const build *b, hak_profile_context *context)
     context->usage.at_peak_blocks = context->usage.live_blocks;
 }
 
-static void begin_block(build *b, const hak_event *event, uint64_t number)
+static void count_heap(build *b, const hak_event *event, uint64_t number)
 {
     hak_profile *p = b->profile;
-    hak_profile_context *context = &p->contexts[event->context];
-    hak_usage *usage = &context->usage;
+    b->live_bytes += event->size_bytes;
+    b->live_blocks++;
+    if (b->live_bytes > b->point_max_bytes)
+        b->point_max_bytes = b->live_bytes;
+    if (b->live_bytes > p->peak_bytes) {
+        p->peak_bytes = b->live_bytes;
+        p->peak_blocks = b->live_blocks;
+        p->peak_ns = event->time_ns;
+        p->peak_event = number;
+        b->peak_number++;
+    }
+}
+
+static void count_allocation(hak_profile *p, const hak_event *event)
+{
     uint64_t size = event->size_bytes;
-    before_change(b, context);
-    if (context->first_ns == UINT64_MAX)
-        context->first_ns = event->time_ns;
-    b->blocks[event->slot] = (block){size, event->time_ns, number, event->context, event->thread};
-    b->last_slots[event->thread] = event->slot;
-    usage->calls++;
-    usage->bytes += size;
-    usage->live_blocks++;
-    usage->live_bytes += size;
-    if (usage->live_bytes > usage->max_bytes)
-        usage->max_bytes = usage->live_bytes;
-    if (size > usage->size_max_bytes)
-        usage->size_max_bytes = size;
     unsigned bucket = hak_log2_ceil(size);
     p->size_calls[bucket]++;
     p->size_bytes[bucket] += size;
@@ -138,39 +229,69 @@ static void begin_block(build *b, const hak_event *event, uint64_t number)
     p->threads[event->thread].calls++;
     p->threads[event->thread].bytes += size;
     p->threads[event->thread].live_bytes += size;
-    b->live_bytes += size;
-    b->live_blocks++;
-    if (b->live_bytes > b->point_max_bytes)
-        b->point_max_bytes = b->live_bytes;
-    if (b->live_bytes > p->peak_bytes) {
-        p->peak_bytes = b->live_bytes;
-        p->peak_blocks = b->live_blocks;
-        p->peak_ns = event->time_ns;
-        b->peak_number++;
+}
+
+/* Whether an allocation counts. */
+static bool counts(const build *b, const hak_event *event)
+{
+    const hak_profile_options *o = &b->options;
+    return event->time_ns >= o->from_ns &&
+           (o->threads_keep == NULL ||
+            (event->thread < o->threads_count && o->threads_keep[event->thread] != 0)) &&
+           (o->nodes_keep == NULL || (event->context < o->nodes_count && o->nodes_keep[event->context] != 0));
+}
+
+static void begin_block(build *b, const hak_event *event, uint64_t number)
+{
+    block *made = &b->blocks[event->slot];
+    thread_state *thread = &b->threads[event->thread];
+    uint64_t size = event->size_bytes;
+    *made = (block){
+        size, event->time_ns, number, UNCOUNTED, event->thread, hak_pins_add(&b->pins, size), ++thread->turn};
+    thread->last_slot = event->slot;
+    hak_profile_context *context = counts(b, event) ? context_of(b, event, &made->context) : NULL;
+    if (context == NULL) {
+        made->context = UNCOUNTED;
+        return;
     }
-}
-
-static block end_block(build *b, uint32_t slot)
-{
-    block ended = b->blocks[slot];
-    hak_profile_context *context = &b->profile->contexts[ended.context];
+    hak_usage *usage = &context->usage;
     before_change(b, context);
-    context->usage.live_bytes -= ended.size_bytes;
-    context->usage.live_blocks--;
-    b->profile->threads[ended.thread].live_bytes -= ended.size_bytes;
-    b->live_bytes -= ended.size_bytes;
-    b->live_blocks--;
-    return ended;
+    usage->calls++;
+    usage->bytes += size;
+    usage->live_blocks++;
+    usage->live_bytes += size;
+    if (usage->live_bytes > usage->max_bytes)
+        usage->max_bytes = usage->live_bytes;
+    if (usage->live_blocks > usage->max_blocks)
+        usage->max_blocks = usage->live_blocks;
+    if (size > usage->size_max_bytes)
+        usage->size_max_bytes = size;
+    count_allocation(b->profile, event);
+    count_heap(b, event, number);
 }
 
-static unsigned bucket_of(uint64_t value, unsigned buckets)
+/* What the block was; its context, or NULL when it does not count. */
+static hak_profile_context *end_block(build *b, uint32_t slot, block *ended)
 {
-    unsigned bucket = value == 0 ? 0 : hak_log2_floor(value);
-    return bucket < buckets ? bucket : buckets - 1;
+    *ended = b->blocks[slot];
+    hak_pins_remove(&b->pins, ended->slab);
+    b->blocks[slot].slab = HAK_PIN_NONE;
+    b->blocks[slot].context = UNCOUNTED;
+    if (ended->context == UNCOUNTED)
+        return NULL;
+    hak_profile_context *context = hak_profile_at(b->profile, ended->context);
+    before_change(b, context);
+    context->usage.live_bytes -= ended->size_bytes;
+    context->usage.live_blocks--;
+    b->profile->threads[ended->thread].live_bytes -= ended->size_bytes;
+    b->live_bytes -= ended->size_bytes;
+    b->live_blocks--;
+    return context;
 }
 
 static void record_life(build *b, hak_profile_context *context, uint64_t life_ns, uint64_t life_events)
 {
+    context->usage.life_ns += life_ns;
     if (HAK_UNLIKELY(context->life == NULL)) {
         context->life = calloc(1, sizeof *context->life);
         if (context->life == NULL) {
@@ -178,25 +299,74 @@ static void record_life(build *b, hak_profile_context *context, uint64_t life_ns
             return;
         }
     }
-    context->life->time[bucket_of(life_ns / HAK_LIFE_UNIT_NS, HAK_LIFE_BUCKETS)]++;
-    context->life->events[bucket_of(life_events, HAK_LIFE_EVENT_BUCKETS)]++;
+    hak_life_record(context->life, life_ns, life_events);
+}
+
+/* A container that grows makes the new block, copies, frees the old one. */
+static void see_growth(const build *b, hak_usage *usage, const block *ended, uint32_t thread)
+{
+    uint32_t last = b->threads[thread].last_slot;
+    if (last == 0)
+        return;
+    const block *made = &b->blocks[last];
+    if (made->context == ended->context && made->size_bytes > ended->size_bytes &&
+        made->size_bytes <= 3 * ended->size_bytes && made->birth_turn != ended->birth_turn) {
+        usage->grown++;
+        usage->grown_bytes += ended->size_bytes;
+    }
+}
+
+/* Number of the pair, made when new; HAK_REMOTE_PAIRS_MAX: no room. */
+static uint32_t pair_of(build *b, uint32_t from, uint32_t to)
+{
+    hak_profile *p = b->profile;
+    uint64_t hash = hak_mix64((uint64_t)from << 32 | to);
+    size_t at = hash % PAIR_TABLE;
+    for (; b->pair_table[at] != 0; at = (at + 1) % PAIR_TABLE) {
+        const hak_remote_pair *pair = &p->pairs[b->pair_table[at] - 1];
+        if (pair->from == from && pair->to == to)
+            return b->pair_table[at] - 1;
+    }
+    if (p->pairs_count == HAK_REMOTE_PAIRS_MAX ||
+        !HAK_GROW(&p->pairs, &b->pairs_room, (size_t)p->pairs_count + 1))
+        return HAK_REMOTE_PAIRS_MAX;
+    p->pairs[p->pairs_count++] = (hak_remote_pair){from, to, 0, 0};
+    b->pair_table[at] = (uint16_t)p->pairs_count;
+    return p->pairs_count - 1;
+}
+
+static void count_pair(build *b, const block *ended, uint32_t thread)
+{
+    uint32_t at = pair_of(b, ended->thread, thread);
+    if (at == HAK_REMOTE_PAIRS_MAX) {
+        b->profile->pairs_lost++;
+        return;
+    }
+    b->profile->pairs[at].frees++;
+    b->profile->pairs[at].bytes += ended->size_bytes;
 }
 
 static void free_block(build *b, const hak_event *event, uint64_t number)
 {
     hak_profile *p = b->profile;
-    block ended = end_block(b, event->slot_old);
-    hak_profile_context *context = &p->contexts[ended.context];
-    context->usage.freed++;
+    block ended;
+    hak_profile_context *context = end_block(b, event->slot_old, &ended);
+    if (context == NULL)
+        return;
+    hak_usage *usage = &context->usage;
+    usage->freed++;
     p->frees++;
     p->threads[event->thread].frees++;
     if (ended.thread != event->thread) {
-        context->usage.freed_remotely++;
+        usage->freed_remotely++;
         p->threads[event->thread].frees_of_others++;
+        count_pair(b, &ended, event->thread);
     }
-    if (b->last_slots[ended.thread] == event->slot_old) {
-        b->last_slots[ended.thread] = 0;
-        context->usage.temporary++;
+    see_growth(b, usage, &ended, event->thread);
+    if (b->threads[ended.thread].last_slot == event->slot_old)
+        b->threads[ended.thread].last_slot = 0;
+    if (b->threads[ended.thread].turn - ended.birth_turn <= b->options.temporary) {
+        usage->temporary++;
         p->temporary++;
     }
     record_life(b, context, event->time_ns - ended.birth_ns, number - ended.birth_event);
@@ -210,33 +380,47 @@ static void realloc_block(build *b, const hak_event *event, uint64_t number)
             free_block(b, event, number);
         return;
     }
-    uint64_t old_bytes = 0;
+    block ended = {.size_bytes = 0};
     if (old != HAK_SLOT_NONE) {
-        block ended = end_block(b, old);
-        old_bytes = ended.size_bytes;
-        if (b->last_slots[ended.thread] == old)
-            b->last_slots[ended.thread] = 0;
-        hak_usage *usage = &b->profile->contexts[event->context].usage;
-        usage->reallocs++;
-        if ((event->flags & HAK_EVENT_MOVED) != 0) {
-            usage->moved++;
-            usage->copied_bytes += old_bytes < event->size_bytes ? old_bytes : event->size_bytes;
-        }
+        end_block(b, old, &ended);
+        if (b->threads[ended.thread].last_slot == old)
+            b->threads[ended.thread].last_slot = 0;
     }
     begin_block(b, event, number);
+    uint32_t made = b->blocks[event->slot].context;
+    if (old == HAK_SLOT_NONE || made == UNCOUNTED)
+        return;
+    hak_usage *usage = &hak_profile_at(b->profile, made)->usage;
+    usage->reallocs++;
+    if ((event->flags & HAK_EVENT_MOVED) != 0) {
+        usage->moved++;
+        usage->copied_bytes += ended.size_bytes < event->size_bytes ? ended.size_bytes : event->size_bytes;
+    }
+}
+
+static void count_failure(build *b, const hak_event *event)
+{
+    uint32_t number;
+    hak_profile_context *context = counts(b, event) ? context_of(b, event, &number) : NULL;
+    if (context == NULL)
+        return;
+    b->profile->failed++;
+    context->usage.failed++;
 }
 
 static void take_event(build *b, const hak_event *event, uint64_t number)
 {
     hak_profile *p = b->profile;
-    p->op_calls[event->op]++;
+    if (HAK_UNLIKELY(number >= b->look_at))
+        look_at_pins(b, number);
     if (HAK_UNLIKELY(event->time_ns >= b->next_point_ns))
         put_point(b, event->time_ns);
+    if (HAK_LIKELY(event->time_ns >= b->options.from_ns))
+        p->op_calls[event->op]++;
     if (HAK_UNLIKELY((event->flags & (HAK_EVENT_FAILED | HAK_EVENT_FOREIGN)) != 0)) {
         p->foreign += (event->flags & HAK_EVENT_FOREIGN) != 0;
         if ((event->flags & HAK_EVENT_FAILED) != 0) {
-            p->failed++;
-            p->contexts[event->context].usage.failed++;
+            count_failure(b, event);
             return;
         }
     }
@@ -260,16 +444,28 @@ static void take_event(build *b, const hak_event *event, uint64_t number)
 
 /* ---- the pass ---- */
 
-static void finish(build *b, uint64_t last_ns)
+static void finish_contexts(build *b)
+{
+    hak_profile *p = b->profile;
+    for (uint32_t i = 0; i < p->contexts_count; i++) {
+        hak_profile_context *context = hak_profile_at(p, i);
+        before_change(b, context);
+        if (b->looked_weight > 0)
+            context->usage.pinned_bytes = (uint64_t)(context->pinned / b->looked_weight);
+        p->pinned_bytes += context->usage.pinned_bytes;
+    }
+}
+
+static void finish(build *b)
 {
     hak_profile *p = b->profile;
     const hak_trace_tail *tail = hak_reader_tail(b->reader);
-    p->duration_ns = tail->ended && tail->duration_ns > last_ns ? tail->duration_ns : last_ns;
+    p->duration_ns = tail->ended && tail->duration_ns > b->last_ns ? tail->duration_ns : b->last_ns;
     p->live_bytes = b->live_bytes;
     p->live_blocks = b->live_blocks;
-    for (uint32_t i = 0; i < p->contexts_count; i++)
-        before_change(b, &p->contexts[i]);
-    put_point(b, last_ns);
+    look_at_pins(b, p->events);
+    finish_contexts(b);
+    put_point(b, b->last_ns);
     uint32_t samples;
     const hak_trace_rss *rss = hak_reader_rss(b->reader, &samples);
     for (uint32_t i = 0; i < samples; i++) {
@@ -278,32 +474,58 @@ static void finish(build *b, uint64_t last_ns)
     }
 }
 
+/* Blocks are met in no order that a processor would foresee. */
+static void foresee(const build *b, const hak_event *event)
+{
+    __builtin_prefetch(&b->blocks[event->slot != 0 ? event->slot : event->slot_old], 1);
+}
+
+static void take_events(build *b, const hak_event *events, size_t count)
+{
+    enum { AHEAD = 8 };
+    uint64_t first = b->profile->events;
+    const hak_profile_options *o = &b->options;
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            foresee(b, &events[i + AHEAD]);
+        if (HAK_UNLIKELY(events[i].time_ns > o->until_ns || first + i > o->until_event)) {
+            b->ended = true;
+            count = i;
+            break;
+        }
+        take_event(b, &events[i], first + i);
+    }
+    b->profile->events += count;
+    if (count != 0)
+        b->last_ns = events[count - 1].time_ns;
+}
+
+/* Past the range the rest is still read: names of modules and threads and the tail come from there. */
 static int read_events(build *b, hak_trace_error *error)
 {
     const hak_event *events;
     size_t count;
-    uint64_t last_ns = 0;
     int got;
     while ((got = hak_reader_next(b->reader, &events, &count, error)) == 1) {
         if (!follow_tables(b))
             return hak_trace_fail(error, "out of memory");
-        for (size_t i = 0; i < count; i++)
-            take_event(b, &events[i], b->profile->events + i);
-        b->profile->events += count;
-        if (count != 0)
-            last_ns = events[count - 1].time_ns;
+        if (!b->ended)
+            take_events(b, events, count);
     }
     if (got != 0)
         return -1;
-    if (b->no_memory || !follow_tables(b))
-        return hak_trace_fail(error, "out of memory");
-    finish(b, last_ns);
-    return 0;
+    if (!b->no_memory && follow_tables(b))
+        finish(b);
+    return b->no_memory ? hak_trace_fail(error, "out of memory") : 0;
 }
 
-hak_profile *hak_profile_build(hak_reader *reader, hak_trace_error *error)
+hak_profile *hak_profile_build(hak_reader *reader, const hak_profile_options *options, hak_trace_error *error)
 {
-    build b = {.reader = reader, .profile = calloc(1, sizeof *b.profile), .peak_number = 1};
+    build b = {.reader = reader,
+               .options = *options,
+               .profile = calloc(1, sizeof *b.profile),
+               .look_at = LOOK_EVENTS,
+               .peak_number = 1};
     if (b.profile == NULL) {
         hak_trace_fail(error, "out of memory");
         return NULL;
@@ -311,25 +533,36 @@ hak_profile *hak_profile_build(hak_reader *reader, hak_trace_error *error)
     b.profile->timeline_step_ns = 1000;
     int result = read_events(&b, error);
     free(b.blocks);
-    free(b.last_slots);
+    free(b.threads);
+    free(b.context_of);
+    hak_pins_done(&b.pins);
     if (result == 0)
         return b.profile;
     hak_profile_free(b.profile);
     return NULL;
 }
 
+void hak_profile_give_up(hak_profile *profile, uint32_t index)
+{
+    hak_profile_context **chunk = &profile->chunks[index / HAK_CONTEXT_CHUNK];
+    uint32_t first = index - index % HAK_CONTEXT_CHUNK;
+    for (uint32_t i = 0; *chunk != NULL && i < HAK_CONTEXT_CHUNK && first + i < profile->contexts_count; i++)
+        free((*chunk)[i].life);
+    free(*chunk);
+    *chunk = NULL;
+}
+
 void hak_profile_free(hak_profile *profile)
 {
     if (profile == NULL)
         return;
-    for (uint32_t i = 0; i < profile->contexts_count; i++)
-        free(profile->contexts[i].life);
-    free(profile->contexts);
+    for (uint32_t i = 0; i < profile->contexts_count; i += HAK_CONTEXT_CHUNK)
+        hak_profile_give_up(profile, i);
+    free(profile->chunks);
     free(profile->threads);
+    free(profile->pairs);
     free(profile);
 }
-
-/* ---- sums and quantiles ---- */
 
 void hak_usage_add(hak_usage *a, const hak_usage *b)
 {
@@ -338,6 +571,7 @@ void hak_usage_add(hak_usage *a, const hak_usage *b)
     a->live_bytes += b->live_bytes;
     a->live_blocks += b->live_blocks;
     a->max_bytes += b->max_bytes;
+    a->max_blocks += b->max_blocks;
     a->at_peak_bytes += b->at_peak_bytes;
     a->at_peak_blocks += b->at_peak_blocks;
     a->temporary += b->temporary;
@@ -347,52 +581,10 @@ void hak_usage_add(hak_usage *a, const hak_usage *b)
     a->reallocs += b->reallocs;
     a->moved += b->moved;
     a->copied_bytes += b->copied_bytes;
+    a->grown += b->grown;
+    a->grown_bytes += b->grown_bytes;
+    a->life_ns += b->life_ns;
+    a->pinned_bytes += b->pinned_bytes;
     if (b->size_max_bytes > a->size_max_bytes)
         a->size_max_bytes = b->size_max_bytes;
-}
-
-static uint32_t add_saturating(uint32_t a, uint32_t b)
-{
-    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
-}
-
-void hak_life_add(hak_life *a, const hak_life *b)
-{
-    for (unsigned i = 0; i < HAK_LIFE_BUCKETS; i++)
-        a->time[i] = add_saturating(a->time[i], b->time[i]);
-    for (unsigned i = 0; i < HAK_LIFE_EVENT_BUCKETS; i++)
-        a->events[i] = add_saturating(a->events[i], b->events[i]);
-}
-
-static uint64_t quantile_of(const uint32_t *buckets, unsigned count, uint64_t live, double quantile,
-                            uint64_t unit)
-{
-    uint64_t all = live;
-    for (unsigned i = 0; i < count; i++)
-        all += buckets[i];
-    if (all == 0)
-        return 0;
-    uint64_t rank = (uint64_t)(quantile * (double)(all - 1));
-    for (unsigned i = 0; i < count; i++) {
-        if (rank < buckets[i]) {
-            uint64_t low = UINT64_C(1) << i;
-            return i == 0 ? unit : (low + low / 2) * unit; /* middle of [low, 2 low) */
-        }
-        rank -= buckets[i];
-    }
-    return UINT64_MAX;
-}
-
-uint64_t hak_life_time_ns(const hak_life *life, uint64_t live, double quantile)
-{
-    static const hak_life none;
-    life = life != NULL ? life : &none;
-    return quantile_of(life->time, HAK_LIFE_BUCKETS, live, quantile, HAK_LIFE_UNIT_NS);
-}
-
-uint64_t hak_life_events(const hak_life *life, uint64_t live, double quantile)
-{
-    static const hak_life none;
-    life = life != NULL ? life : &none;
-    return quantile_of(life->events, HAK_LIFE_EVENT_BUCKETS, live, quantile, 1);
 }

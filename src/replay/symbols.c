@@ -1,23 +1,31 @@
 /* symbols.c: one libdwfl session per file. Functions come from an own sorted table of its symbols (libdwfl's
- * own look-up is linear) or, inside debug information, from the subprogram; lines from its line table. Never
- * prints. One thread. */
+ * own look-up is linear); what is inlined, lines, and functions without a symbol from the debug information
+ * (units.c). Never prints. One thread. */
 #include "replay/symbols.h"
 
-#include <dwarf.h>
 #include <elfutils/libdwfl.h>
 #include <libiberty/demangle.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/bits.h"
+#include "replay/table.h"
+#include "replay/units.h"
 #include "trace/grow.h"
 
-enum { DEMANGLE = DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO };
+enum { DEMANGLE = DMGL_PARAMS | DMGL_ANSI };
+
+/* A name as in a file, and for people. */
+typedef struct spelling {
+    const char *mangled; /* the file's */
+    char *text;
+} spelling;
 
 typedef struct function {
     uint64_t start;
     uint64_t end;
-    const char *mangled; /* the ELF file's */
-    char *name;          /* demangled; NULL: not yet asked for */
+    const char *mangled; /* the file's */
     bool global;
 } function;
 
@@ -31,6 +39,9 @@ typedef struct file {
     function *functions;
     size_t functions_count;
     size_t functions_room;
+    hak_units *units; /* NULL: no debug information, or not asked yet */
+    Dwarf_Addr units_bias;
+    bool units_asked;
 } file;
 
 struct hak_symbols {
@@ -38,6 +49,9 @@ struct hak_symbols {
     size_t files_count;
     size_t files_room;
     unsigned changed;
+    spelling *names;
+    size_t names_room;
+    hak_table names_table;
 };
 
 static char *debuginfo_path;
@@ -50,7 +64,11 @@ static const Dwfl_Callbacks callbacks = {
 
 hak_symbols *hak_symbols_new(void)
 {
-    return calloc(1, sizeof(hak_symbols));
+    hak_symbols *symbols = calloc(1, sizeof *symbols);
+    if (symbols == NULL || hak_table_init(&symbols->names_table))
+        return symbols;
+    hak_symbols_free(symbols);
+    return NULL;
 }
 
 void hak_symbols_free(hak_symbols *symbols)
@@ -59,15 +77,65 @@ void hak_symbols_free(hak_symbols *symbols)
         return;
     for (size_t i = 0; i < symbols->files_count; i++) {
         file *f = &symbols->files[i];
-        for (size_t k = 0; k < f->functions_count; k++)
-            free(f->functions[k].name);
+        hak_units_free(f->units);
         free(f->functions);
         if (f->dwfl != NULL)
             dwfl_end(f->dwfl);
         free(f->path);
     }
+    for (size_t i = 0; i < symbols->names_table.count; i++)
+        free(symbols->names[i].text);
+    hak_table_done(&symbols->names_table);
+    free(symbols->names);
     free(symbols->files);
     free(symbols);
+}
+
+/* ---- names ---- */
+
+static char *demangle(const char *mangled)
+{
+    /* D is not among what "automatic" tries. */
+    char *text =
+        mangled[0] == '_' && mangled[1] == 'D' ? cplus_demangle(mangled, DEMANGLE | DMGL_DLANG) : NULL;
+    if (text == NULL)
+        text = cplus_demangle(mangled, DEMANGLE | DMGL_AUTO);
+    return text != NULL ? text : strdup(mangled);
+}
+
+static uint64_t hash_name(const char *text)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *text != '\0'; text++)
+        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+    return hak_mix64(hash);
+}
+
+static uint64_t rehash_name(const void *context, uint32_t number)
+{
+    const hak_symbols *symbols = context;
+    return hash_name(symbols->names[number].mangled);
+}
+
+/* Each name is demangled once: a template's takes longer than finding it. NULL: no memory. */
+static const char *name_of(hak_symbols *symbols, const char *mangled)
+{
+    uint64_t hash = hash_name(mangled);
+    size_t at = hash;
+    uint32_t number;
+    for (; hak_table_next(&symbols->names_table, hash, &at, &number); at++) {
+        if (strcmp(symbols->names[number].mangled, mangled) == 0)
+            return symbols->names[number].text;
+    }
+    number = (uint32_t)symbols->names_table.count;
+    char *text = demangle(mangled);
+    if (text == NULL || !HAK_GROW(&symbols->names, &symbols->names_room, (size_t)number + 1)) {
+        free(text);
+        return NULL;
+    }
+    symbols->names[number] = (spelling){mangled, text};
+    hak_table_put(&symbols->names_table, at, hash, rehash_name, symbols);
+    return text;
 }
 
 /* ---- a file's symbols ---- */
@@ -94,8 +162,8 @@ static void load_functions(file *f)
             continue;
         if (!HAK_GROW(&f->functions, &f->functions_room, f->functions_count + 1))
             break;
-        f->functions[f->functions_count++] = (function){address, address + symbol.st_size, name, NULL,
-                                                        GELF_ST_BIND(symbol.st_info) != STB_LOCAL};
+        f->functions[f->functions_count++] =
+            (function){address, address + symbol.st_size, name, GELF_ST_BIND(symbol.st_info) != STB_LOCAL};
     }
     if (f->functions_count != 0)
         qsort(f->functions, f->functions_count, sizeof *f->functions, by_start);
@@ -111,26 +179,55 @@ static bool is_build(Dwfl_Module *module, const hak_trace_module *recorded)
     return n == recorded->build_id_bytes && memcmp(id, recorded->build_id, (size_t)n) == 0;
 }
 
-static void open_file(hak_symbols *symbols, file *f, const hak_trace_module *recorded)
+enum { BASE = 0x10000000 }; /* any: addresses are asked for relative to it */
+
+/* Begins a session with the one module that `report` tells of; false: its file is not there or another. */
+static bool begin_file(file *f, const hak_trace_module *recorded, const char *path, bool *other)
 {
-    const GElf_Addr base = 0x10000000; /* any: addresses are asked for relative to it */
     f->dwfl = dwfl_begin(&callbacks);
     if (f->dwfl == NULL)
-        return;
+        return false;
     dwfl_report_begin(f->dwfl);
-    f->module = dwfl_report_elf(f->dwfl, "module", recorded->path, -1, base, true);
+    if (path != NULL) {
+        f->module = dwfl_report_elf(f->dwfl, "module", path, -1, BASE, true);
+    } else {
+        uint64_t length = recorded->end > recorded->bias ? recorded->end - recorded->bias : 1;
+        f->module = dwfl_report_module(f->dwfl, "module", BASE, BASE + length);
+        if (f->module != NULL)
+            dwfl_module_report_build_id(f->module, recorded->build_id, recorded->build_id_bytes, 0);
+    }
     dwfl_report_end(f->dwfl, NULL, NULL);
     GElf_Addr bias;
     if (f->module != NULL && dwfl_module_getelf(f->module, &bias) != NULL) {
         if (is_build(f->module, recorded)) {
             f->bias = bias;
             load_functions(f);
-            return;
+            return true;
         }
-        symbols->changed++;
+        *other = true;
     }
     dwfl_end(f->dwfl);
     f->dwfl = NULL;
+    return false;
+}
+
+/* The file itself; else its debug file by build-id; else what debuginfod has of that build. */
+static void open_file(hak_symbols *symbols, file *f, const hak_trace_module *recorded)
+{
+    char debug[64 + 2 * HAK_BUILD_ID_MAX_BYTES];
+    bool other = false;
+    if (recorded->path[0] == '/' && begin_file(f, recorded, recorded->path, &other))
+        return;
+    if (recorded->build_id_bytes > 1) {
+        int n = snprintf(debug, sizeof debug, "/usr/lib/debug/.build-id/%02x/", recorded->build_id[0]);
+        for (unsigned i = 1; i < recorded->build_id_bytes; i++)
+            n += snprintf(debug + n, sizeof debug - (size_t)n, "%02x", recorded->build_id[i]);
+        snprintf(debug + n, sizeof debug - (size_t)n, ".debug");
+        bool ignored = false;
+        if (begin_file(f, recorded, debug, &ignored) || begin_file(f, recorded, NULL, &ignored))
+            return;
+    }
+    symbols->changed += other;
 }
 
 static file *file_of(hak_symbols *symbols, const hak_trace_module *module)
@@ -150,14 +247,13 @@ static file *file_of(hak_symbols *symbols, const hak_trace_module *module)
         return NULL;
     memcpy(f->build_id, module->build_id, sizeof f->build_id);
     symbols->files_count++;
-    if (module->path[0] == '/')
-        open_file(symbols, f, module);
+    open_file(symbols, f, module);
     return f;
 }
 
 /* ---- look-up ---- */
 
-static function *function_at(const file *f, uint64_t address)
+static const function *function_at(const file *f, uint64_t address)
 {
     size_t low = 0;
     size_t high = f->functions_count;
@@ -170,7 +266,7 @@ static function *function_at(const file *f, uint64_t address)
     }
     /* Back over the names of one address to the first, and over symbols nested in a wider one. */
     for (unsigned tries = 0; low-- != 0 && tries < 16; tries++) {
-        function *at = &f->functions[low];
+        const function *at = &f->functions[low];
         if (address < at->end) {
             while (at > f->functions && at[-1].start == at->start && address < at[-1].end)
                 at--;
@@ -180,34 +276,38 @@ static function *function_at(const file *f, uint64_t address)
     return NULL;
 }
 
-static const char *name_of(function *fn)
+static void ask_units(file *f)
 {
-    if (fn->name == NULL) {
-        fn->name = cplus_demangle(fn->mangled, DEMANGLE);
-        if (fn->name == NULL)
-            fn->name = strdup(fn->mangled);
-    }
-    return fn->name;
+    f->units_asked = true;
+    Dwarf *dwarf = dwfl_module_getdwarf(f->module, &f->units_bias);
+    if (dwarf != NULL)
+        f->units = hak_units_new(dwarf);
 }
 
-hak_symbol hak_symbols_find(hak_symbols *symbols, const hak_trace_module *module, uint64_t pc)
+uint32_t hak_symbols_find(hak_symbols *symbols, const hak_trace_module *module, uint64_t pc, hak_symbol *out,
+                          uint32_t max)
 {
-    hak_symbol symbol = {.function = NULL};
     file *f = file_of(symbols, module);
-    if (f == NULL || f->dwfl == NULL)
-        return symbol;
+    if (f == NULL || f->dwfl == NULL || max == 0)
+        return 0;
     /* A return address is one past the call, maybe in the next function or line already. */
     uint64_t address = pc - 1 - module->bias + f->bias;
-    function *fn = function_at(f, address);
-    if (fn != NULL)
-        symbol.function = name_of(fn);
-    Dwfl_Line *line = dwfl_module_getsrc(f->module, address);
-    if (line != NULL) {
-        int number = 0;
-        symbol.file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
-        symbol.line = number > 0 ? (unsigned)number : 0;
+    if (!f->units_asked)
+        ask_units(f);
+    uint32_t count = 0;
+    if (f->units != NULL)
+        count = hak_units_find(f->units, address - f->units_bias, out,
+                               max < HAK_SYMBOL_MAX_FRAMES ? max : HAK_SYMBOL_MAX_FRAMES);
+    const function *fn = function_at(f, address);
+    if (fn != NULL && count == 0)
+        out[count++] = (hak_symbol){.function = NULL};
+    if (fn != NULL) /* the symbol knows what the unit does not: clones, versions */
+        out[count - 1].function = fn->mangled;
+    for (uint32_t i = 0; i < count; i++) {
+        if (out[i].function != NULL)
+            out[i].function = name_of(symbols, out[i].function);
     }
-    return symbol;
+    return count;
 }
 
 unsigned hak_symbols_changed(const hak_symbols *symbols)

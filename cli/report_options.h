@@ -1,0 +1,38 @@
+/* report_options.h: hakmem-report's command line. */
+#ifndef HAK_CLI_REPORT_OPTIONS_H
+#define HAK_CLI_REPORT_OPTIONS_H
+
+#include "cli/report.h"
+
+typedef enum report_form { FORM_TEXT, FORM_JSON, FORM_CSV } report_form;
+
+/* A view for people, chosen by an option of its name. */
+typedef struct report_view {
+    const char *option;
+    unsigned needs; /* REPORT_NEEDS_* */
+    void (*print)(const report *r, FILE *out);
+} report_view;
+
+enum { REPORT_VIEWS_MAX = 16 };
+
+typedef struct report_arguments {
+    report_options options;
+    report_form form;
+    bool verify;
+    bool diff;
+    bool help;
+    bool version;
+    const char *color;
+    const char *suppressions; /* file */
+    const report_view *views[REPORT_VIEWS_MAX];
+    unsigned views_count;
+} report_arguments;
+
+/* The views an option can choose, ended by one without a name. */
+extern const report_view report_views[];
+extern const char report_help[];
+
+/* Fills *args; operands are argv[optind …]. REPORT_FINE, or REPORT_TROUBLE told on stderr. */
+int report_parse(report_arguments *args, int argc, char **argv);
+
+#endif

@@ -1,0 +1,35 @@
+/* life.h: how long blocks lived, as two histograms of powers of two: in time and in events. Counts are kept
+ * in 16 bits; a histogram that would overflow is halved, so shares stay right. Pure; a life belongs to one
+ * thread. */
+#ifndef HAK_REPLAY_LIFE_H
+#define HAK_REPLAY_LIFE_H
+
+#include "core/base/types.h"
+
+/* Bucket i holds [2^i, 2^(i+1)) units, 0 also what is less, the last also what is more. The unit of time is
+ * 64 ns, that of events 1. */
+#define HAK_LIFE_BUCKETS       40
+#define HAK_LIFE_UNIT_NS       64
+#define HAK_LIFE_EVENT_BUCKETS 32
+
+typedef struct hak_life {
+    uint16_t time[HAK_LIFE_BUCKETS];
+    uint16_t events[HAK_LIFE_EVENT_BUCKETS];
+    uint8_t time_shift; /* a count stands for 2^shift blocks */
+    uint8_t events_shift;
+    uint16_t time_rest; /* blocks seen since the last one that counted, below 2^shift */
+    uint16_t events_rest;
+} hak_life;
+
+void hak_life_record(hak_life *life, uint64_t life_ns, uint64_t life_events);
+void hak_life_add(hak_life *a, const hak_life *b); /* adds b to a */
+
+/* Blocks in a bucket of time, as far as halving left them exact. */
+uint64_t hak_life_time_count(const hak_life *life, unsigned bucket);
+
+/* The quantile (0..1) of the lifetimes: middle of its bucket. "To exit" (UINT64_MAX) where it falls among the
+ * `live` blocks that were never freed. 0 of 0 blocks is 0. life may be NULL. */
+uint64_t hak_life_time_ns(const hak_life *life, uint64_t live, double quantile);
+uint64_t hak_life_events(const hak_life *life, uint64_t live, double quantile);
+
+#endif

@@ -1,0 +1,74 @@
+/* names.c: see names.h. Never allocates. */
+#include "replay/names.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+enum { NAME_MAX_BYTES = 4096 };
+
+static const char anonymous[] = "(anonymous namespace)";
+
+const char *hak_name_bare(const char *function, const char **end)
+{
+    int depth = 0;
+    const char *start = function;
+    const char *at = function;
+    for (; *at != '\0'; at++) {
+        if (*at == '<' || *at == '{')
+            depth++;
+        else if (*at == '>' || *at == '}')
+            depth -= depth > 0;
+        else if (depth != 0)
+            continue;
+        else if (strncmp(at, anonymous, sizeof anonymous - 1) == 0)
+            at += sizeof anonymous - 2;
+        else if (*at == '(')
+            break;
+        else if (strncmp(at, "operator", 8) == 0 && strchr(" (<=+-*/%^&|~!>[,\"", at[8]) != NULL) {
+            size_t past = at[8] == '(' ? 10 : 8; /* operator()() */
+            at += past + strcspn(at + past, "(");
+            break;
+        } else if (*at == ' ')
+            start = at + 1;
+    }
+    *end = at;
+    return start;
+}
+
+void hak_name_last(const char *function, char *out, size_t room)
+{
+    int depth = 0;
+    const char *end;
+    const char *from = hak_name_bare(function, &end);
+    for (const char *at = from; at + 1 < end; at++) {
+        if (*at == '<')
+            depth++;
+        else if (*at == '>')
+            depth -= depth > 0;
+        else if (depth == 0 && at[0] == ':' && at[1] == ':')
+            from = at + 2;
+    }
+    size_t n = 0;
+    for (; from < end && *from != '@' && n + 1 < room; from++) {
+        if (*from == '<' && n != 0)
+            break;
+        out[n++] = *from;
+    }
+    out[n] = '\0';
+}
+
+bool hak_name_matches(const char *pattern, const char *function)
+{
+    char bare[NAME_MAX_BYTES];
+    const char *end;
+    const char *start = hak_name_bare(function, &end);
+    size_t n = (size_t)(end - start) < sizeof bare - 1 ? (size_t)(end - start) : sizeof bare - 1;
+    memcpy(bare, start, n);
+    bare[n] = '\0';
+    if (strcmp(pattern, function) == 0 || strcmp(pattern, bare) == 0)
+        return true;
+    if (strpbrk(pattern, "*?") != NULL)
+        return fnmatch(pattern, bare, 0) == 0;
+    hak_name_last(function, bare, sizeof bare);
+    return strcmp(pattern, bare) == 0;
+}

@@ -1,0 +1,346 @@
+/* places.c: see places.h. Never prints. One thread.
+ *
+ * Two steps, each with its table: a (module, address) becomes a chain of places once; places that look the
+ * same are one. */
+#include "replay/places.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/bits.h"
+#include "replay/table.h"
+#include "replay/wrapper.h"
+#include "trace/grow.h"
+
+/* A return address with what is inlined around its call. */
+typedef struct chain {
+    uint64_t pc;
+    uint32_t module; /* number in the trace */
+    uint32_t first;  /* in links */
+    uint32_t count;
+} chain;
+
+struct hak_places {
+    unsigned flags;
+    hak_symbols *symbols;
+    hak_place *places;
+    size_t places_room;
+    hak_table table;
+    char **modules; /* paths, each once */
+    size_t modules_count;
+    size_t modules_room;
+};
+
+struct hak_stacks {
+    hak_places *places;
+    const hak_reader *reader;
+    const hak_trace_node *nodes;
+    const char **module_paths; /* by number in the trace: the places' copy */
+    uint32_t nodes_count;
+    uint32_t *chain_of; /* by node: number + 1; 0: not asked yet */
+    chain *chains;
+    size_t chains_room;
+    hak_table table;
+    uint32_t *links; /* numbers of places, chain by chain, innermost first */
+    size_t links_room;
+    size_t links_count;
+};
+
+/* ---- places ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* A known function is one place per line; an unknown one is where its address is. */
+static bool same_place(const hak_places *places, const hak_place *a, const hak_place *b)
+{
+    if (!same_text(a->function, b->function) || a->inlined != b->inlined)
+        return false;
+    if ((places->flags & HAK_PLACES_BY_FUNCTION) != 0)
+        return strcmp(base_name(a->module), base_name(b->module)) == 0 &&
+               (a->function != NULL || a->offset == b->offset);
+    return same_text(a->module, b->module) &&
+           (a->function != NULL ? a->line == b->line && same_text(a->file, b->file) : a->offset == b->offset);
+}
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    for (; text != NULL && *text != '\0'; text++)
+        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t hash_place(const hak_places *places, const hak_place *place)
+{
+    uint64_t hash = hash_text(UINT64_C(0xcbf29ce484222325), base_name(place->module)) + place->inlined;
+    if (place->function == NULL)
+        return hak_mix64(hash ^ place->offset);
+    hash = hash_text(hash, place->function);
+    if ((places->flags & HAK_PLACES_BY_FUNCTION) == 0)
+        hash = hash_text(hash, place->file) ^ place->line;
+    return hak_mix64(hash);
+}
+
+static uint64_t rehash_place(const void *context, uint32_t number)
+{
+    const hak_places *places = context;
+    return hash_place(places, &places->places[number]);
+}
+
+/* Number of the place; UINT32_MAX: no memory. */
+static uint32_t intern_place(hak_places *places, const hak_place *place)
+{
+    uint64_t hash = hash_place(places, place);
+    size_t at = hash;
+    uint32_t number;
+    for (; hak_table_next(&places->table, hash, &at, &number); at++) {
+        if (same_place(places, &places->places[number], place))
+            return number;
+    }
+    number = (uint32_t)places->table.count;
+    if (!HAK_GROW(&places->places, &places->places_room, (size_t)number + 1))
+        return UINT32_MAX;
+    places->places[number] = *place;
+    return hak_table_put(&places->table, at, hash, rehash_place, places) ? number : UINT32_MAX;
+}
+
+static const char *module_path(hak_places *places, const char *path)
+{
+    for (size_t i = places->modules_count; i-- != 0;) {
+        if (strcmp(places->modules[i], path) == 0)
+            return places->modules[i];
+    }
+    char *copy = strdup(path);
+    if (copy == NULL || !HAK_GROW(&places->modules, &places->modules_room, places->modules_count + 1)) {
+        free(copy);
+        return NULL;
+    }
+    return places->modules[places->modules_count++] = copy;
+}
+
+hak_places *hak_places_new(unsigned flags)
+{
+    hak_places *places = calloc(1, sizeof *places);
+    if (places == NULL)
+        return NULL;
+    places->flags = flags;
+    places->symbols = hak_symbols_new();
+    if (hak_table_init(&places->table) && places->symbols != NULL)
+        return places;
+    hak_places_free(places);
+    return NULL;
+}
+
+void hak_places_free(hak_places *places)
+{
+    if (places == NULL)
+        return;
+    hak_table_done(&places->table);
+    hak_symbols_free(places->symbols);
+    for (size_t i = 0; i < places->modules_count; i++)
+        free(places->modules[i]);
+    free(places->modules);
+    free(places->places);
+    free(places);
+}
+
+const hak_place *hak_places_at(const hak_places *places, uint32_t number)
+{
+    return &places->places[number];
+}
+
+uint32_t hak_places_count(const hak_places *places)
+{
+    return (uint32_t)places->table.count;
+}
+
+unsigned hak_places_changed_modules(const hak_places *places)
+{
+    return hak_symbols_changed(places->symbols);
+}
+
+/* ---- chains: what one return address stands for ---- */
+
+static uint64_t hash_chain(uint64_t pc, uint32_t module)
+{
+    return hak_mix64(pc * UINT64_C(0x9e3779b97f4a7c15) + module);
+}
+
+static uint64_t rehash_chain(const void *context, uint32_t number)
+{
+    const hak_stacks *stacks = context;
+    return hash_chain(stacks->chains[number].pc, stacks->chains[number].module);
+}
+
+static bool add_link(hak_stacks *stacks, chain *c, const hak_place *place)
+{
+    uint32_t number = intern_place(stacks->places, place);
+    if (number == UINT32_MAX || !HAK_GROW(&stacks->links, &stacks->links_room, stacks->links_count + 1))
+        return false;
+    stacks->links[stacks->links_count++] = number;
+    c->count++;
+    return true;
+}
+
+static uint32_t symbols_of(hak_stacks *stacks, uint32_t number, const hak_trace_module *module, uint64_t pc,
+                           hak_symbol *symbols)
+{
+    (void)number;
+    if ((stacks->places->flags & HAK_PLACES_NO_SYMBOLS) != 0)
+        return 0;
+    return hak_symbols_find(stacks->places->symbols, module, pc, symbols, HAK_SYMBOL_MAX_FRAMES);
+}
+
+static bool fill_chain(hak_stacks *stacks, chain *c)
+{
+    hak_place place = {.module = "", .offset = c->pc};
+    if (c->module == HAK_TRACE_MODULE_NONE)
+        return add_link(stacks, c, &place);
+    uint32_t modules;
+    const hak_trace_module *module = &hak_reader_modules(stacks->reader, &modules)[c->module];
+    const char **path = &stacks->module_paths[c->module];
+    if (*path == NULL && (*path = module_path(stacks->places, module->path)) == NULL)
+        return false;
+    place.module = *path;
+    place.offset = c->pc - module->bias;
+    hak_symbol symbols[HAK_SYMBOL_MAX_FRAMES];
+    uint32_t count = symbols_of(stacks, c->module, module, c->pc, symbols);
+    if (count == 0)
+        return add_link(stacks, c, &place);
+    for (uint32_t i = 0; i < count; i++) {
+        place.function = symbols[i].function;
+        place.file = symbols[i].file;
+        place.line = symbols[i].line;
+        place.inlined = i + 1 < count;
+        place.wrapper = place.function != NULL && hak_is_wrapper(place.function);
+        if (!add_link(stacks, c, &place))
+            return false;
+    }
+    return true;
+}
+
+/* The module that held pc at that time; else the last that ever did: better than an address. */
+static uint32_t module_of(const hak_stacks *stacks, uint64_t pc, uint64_t time_ns)
+{
+    uint32_t count;
+    const hak_trace_module *modules = hak_reader_modules(stacks->reader, &count);
+    uint32_t best = HAK_TRACE_MODULE_NONE;
+    for (uint32_t i = count; i-- != 0;) {
+        if (pc < modules[i].start || pc >= modules[i].end)
+            continue;
+        if (time_ns >= modules[i].from_ns && time_ns < modules[i].to_ns)
+            return i;
+        best = best == HAK_TRACE_MODULE_NONE ? i : best;
+    }
+    return best;
+}
+
+static uint32_t intern_chain(hak_stacks *stacks, uint64_t pc, uint64_t time_ns)
+{
+    uint32_t module = module_of(stacks, pc - 1, time_ns);
+    uint64_t hash = hash_chain(pc, module);
+    size_t at = hash;
+    uint32_t number;
+    for (; hak_table_next(&stacks->table, hash, &at, &number); at++) {
+        if (stacks->chains[number].pc == pc && stacks->chains[number].module == module)
+            return number;
+    }
+    number = (uint32_t)stacks->table.count;
+    chain made = {.pc = pc, .module = module, .first = (uint32_t)stacks->links_count};
+    if (stacks->links_count > UINT32_MAX - HAK_SYMBOL_MAX_FRAMES ||
+        !HAK_GROW(&stacks->chains, &stacks->chains_room, (size_t)number + 1) || !fill_chain(stacks, &made))
+        return UINT32_MAX;
+    stacks->chains[number] = made;
+    return hak_table_put(&stacks->table, at, hash, rehash_chain, stacks) ? number : UINT32_MAX;
+}
+
+static const chain *chain_of(hak_stacks *stacks, uint32_t node, uint64_t time_ns)
+{
+    if (stacks->chain_of[node] == 0) {
+        uint32_t number = intern_chain(stacks, stacks->nodes[node].pc, time_ns);
+        if (number == UINT32_MAX)
+            return NULL;
+        stacks->chain_of[node] = number + 1;
+    }
+    return &stacks->chains[stacks->chain_of[node] - 1];
+}
+
+/* ---- stacks ---- */
+
+hak_stacks *hak_stacks_new(hak_places *places, const hak_reader *reader)
+{
+    hak_stacks *stacks = calloc(1, sizeof *stacks);
+    if (stacks == NULL)
+        return NULL;
+    uint32_t modules;
+    stacks->places = places;
+    stacks->reader = reader;
+    stacks->nodes = hak_reader_nodes(reader, &stacks->nodes_count);
+    hak_reader_modules(reader, &modules);
+    stacks->chain_of = calloc(stacks->nodes_count, sizeof *stacks->chain_of);
+    stacks->module_paths = calloc((size_t)modules + 1, sizeof *stacks->module_paths);
+    if (hak_table_init(&stacks->table) && stacks->chain_of != NULL && stacks->module_paths != NULL)
+        return stacks;
+    hak_stacks_free(stacks);
+    return NULL;
+}
+
+void hak_stacks_free(hak_stacks *stacks)
+{
+    if (stacks == NULL)
+        return;
+    hak_table_done(&stacks->table);
+    free(stacks->chain_of);
+    free(stacks->module_paths);
+    free(stacks->chains);
+    free(stacks->links);
+    free(stacks);
+}
+
+int hak_stacks_get(hak_stacks *stacks, uint32_t node, uint64_t time_ns, unsigned flags, uint32_t *frames,
+                   uint32_t max)
+{
+    uint32_t count = 0;
+    bool skipping = (flags & HAK_STACK_WRAPPERS) == 0;
+    max = max < HAK_STACK_MAX_FRAMES ? max : HAK_STACK_MAX_FRAMES;
+    for (int pass = 0; pass < 2 && count == 0; pass++) {
+        for (uint32_t at = node; at != 0 && count < max; at = stacks->nodes[at].parent) {
+            const chain *c = chain_of(stacks, at, time_ns);
+            if (c == NULL)
+                return -1;
+            for (uint32_t i = 0; i < c->count && count < max; i++) {
+                uint32_t place = stacks->links[c->first + i];
+                skipping = skipping && stacks->places->places[place].wrapper;
+                if (!skipping)
+                    frames[count++] = place;
+            }
+        }
+        skipping = false; /* nothing but wrappers: show them */
+    }
+    return (int)count;
+}
+
+uint8_t *hak_stacks_mark(hak_stacks *stacks, hak_place_match matches, const void *context, uint32_t *count)
+{
+    uint8_t *keep = calloc(stacks->nodes_count, 1);
+    *count = stacks->nodes_count;
+    for (uint32_t node = 1; keep != NULL && node < stacks->nodes_count; node++) {
+        keep[node] = keep[stacks->nodes[node].parent];
+        const chain *c = keep[node] != 0 ? NULL : chain_of(stacks, node, UINT64_MAX - 1);
+        if (keep[node] == 0 && c == NULL) {
+            free(keep);
+            return NULL;
+        }
+        for (uint32_t i = 0; keep[node] == 0 && i < c->count; i++)
+            keep[node] = matches(context, &stacks->places->places[stacks->links[c->first + i]]);
+    }
+    return keep;
+}

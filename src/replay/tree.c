@@ -1,0 +1,160 @@
+/* tree.c: see tree.h. Never prints. One thread. */
+#include "replay/tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/bits.h"
+#include "replay/table.h"
+#include "trace/error.h"
+#include "trace/grow.h"
+
+struct hak_tree_parts {
+    hak_table table; /* (parent, place) to node - 1 */
+    size_t nodes_room;
+    size_t usages_room;
+    bool inverted;
+    unsigned flags;
+};
+
+static uint64_t hash_node(uint32_t parent, uint32_t place)
+{
+    return hak_mix64(((uint64_t)parent << 32 | place) + 1);
+}
+
+static uint64_t rehash_node(const void *context, uint32_t number)
+{
+    const hak_tree *tree = context;
+    return hash_node(tree->nodes[number + 1].parent, tree->nodes[number + 1].place);
+}
+
+static bool add_node(hak_tree *tree, hak_tree_node node)
+{
+    if (tree->count == UINT32_MAX ||
+        !HAK_GROW(&tree->nodes, &tree->parts->nodes_room, (size_t)tree->count + 1))
+        return false;
+    tree->nodes[tree->count++] = node;
+    return true;
+}
+
+hak_tree *hak_tree_new(bool inverted, unsigned flags)
+{
+    hak_tree *tree = calloc(1, sizeof *tree);
+    if (tree == NULL)
+        return NULL;
+    tree->parts = calloc(1, sizeof *tree->parts);
+    if (tree->parts != NULL) {
+        tree->parts->inverted = inverted;
+        tree->parts->flags = flags;
+        if (hak_table_init(&tree->parts->table) &&
+            add_node(tree, (hak_tree_node){.usage = HAK_TREE_NO_USAGE}))
+            return tree;
+    }
+    hak_tree_free(tree);
+    return NULL;
+}
+
+void hak_tree_free(hak_tree *tree)
+{
+    if (tree == NULL)
+        return;
+    if (tree->parts != NULL)
+        hak_table_done(&tree->parts->table);
+    free(tree->parts);
+    free(tree->nodes);
+    free(tree->usages);
+    free(tree->sums);
+    free(tree);
+}
+
+/* The child of parent at place, made when new; 0: no memory. */
+static uint32_t child_of(hak_tree *tree, uint32_t parent, uint32_t place)
+{
+    uint64_t hash = hash_node(parent, place);
+    size_t at = hash;
+    uint32_t number;
+    for (; hak_table_next(&tree->parts->table, hash, &at, &number); at++) {
+        const hak_tree_node *node = &tree->nodes[number + 1];
+        if (node->parent == parent && node->place == place)
+            return number + 1;
+    }
+    uint32_t made = tree->count;
+    if (!add_node(tree, (hak_tree_node){parent, place, 0, tree->nodes[parent].child, HAK_TREE_NO_USAGE}))
+        return 0;
+    tree->nodes[parent].child = made;
+    return hak_table_put(&tree->parts->table, at, hash, rehash_node, tree) ? made : 0;
+}
+
+static bool add_usage(hak_tree *tree, uint32_t node, const hak_usage *usage)
+{
+    uint32_t number = tree->nodes[node].usage;
+    if (number != HAK_TREE_NO_USAGE) {
+        hak_usage_add(&tree->usages[number], usage);
+        return true;
+    }
+    if (!HAK_GROW(&tree->usages, &tree->parts->usages_room, (size_t)tree->usages_count + 1))
+        return false;
+    tree->usages[tree->usages_count] = *usage;
+    tree->nodes[node].usage = tree->usages_count++;
+    return true;
+}
+
+int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, hak_trace_error *error)
+{
+    uint32_t frames[HAK_STACK_MAX_FRAMES];
+    for (uint32_t i = 0; i < profile->contexts_count; i++) {
+        const hak_profile_context *context = hak_profile_at(profile, i);
+        int count = hak_stacks_get(stacks, context->node, context->first_ns, tree->parts->flags, frames,
+                                   HAK_STACK_MAX_FRAMES);
+        uint32_t node = 0;
+        bool ok = count >= 0;
+        for (int k = 0; ok && k < count; k++) {
+            node = child_of(tree, node, frames[tree->parts->inverted ? k : count - 1 - k]);
+            ok = node != 0;
+        }
+        if (!ok || !add_usage(tree, node, &context->usage))
+            return hak_trace_fail(error, "out of memory");
+    }
+    return 0;
+}
+
+hak_weights hak_weights_of(const hak_usage *usage)
+{
+    return (hak_weights){{[HAK_WEIGHT_BYTES] = usage->bytes,
+                          [HAK_WEIGHT_CALLS] = usage->calls,
+                          [HAK_WEIGHT_PEAK] = usage->at_peak_bytes,
+                          [HAK_WEIGHT_LIVE] = usage->live_bytes,
+                          [HAK_WEIGHT_TEMPORARY] = usage->temporary}};
+}
+
+void hak_weights_add(hak_weights *a, const hak_weights *b)
+{
+    for (unsigned i = 0; i < HAK_WEIGHT_COUNT; i++)
+        a->of[i] += b->of[i];
+}
+
+bool hak_tree_sum(hak_tree *tree)
+{
+    free(tree->sums);
+    tree->sums = calloc(tree->count, sizeof *tree->sums);
+    if (tree->sums == NULL)
+        return false;
+    for (uint32_t i = tree->count; i-- != 0;) { /* children come after their parents */
+        const hak_tree_node *node = &tree->nodes[i];
+        if (node->usage != HAK_TREE_NO_USAGE) {
+            hak_weights own = hak_weights_of(&tree->usages[node->usage]);
+            hak_weights_add(&tree->sums[i], &own);
+        }
+        if (i != 0)
+            hak_weights_add(&tree->sums[node->parent], &tree->sums[i]);
+    }
+    return true;
+}
+
+uint32_t hak_tree_stack(const hak_tree *tree, uint32_t node, uint32_t *places, uint32_t max)
+{
+    uint32_t count = 0;
+    for (; node != 0 && count < max; node = tree->nodes[node].parent)
+        places[count++] = tree->nodes[node].place;
+    return count;
+}

@@ -1,0 +1,130 @@
+# The views, filters and differences of hakmem-report.
+bats_require_minimum_version 1.5.0
+
+load report_app
+
+@test "the tree adds up from main down, and from the allocating functions up" {
+    run "$report" --tree --sort=calls "$data/app.gz"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"CALL TREE"* ]]
+    [[ "$output" == *" 100%        101  main  app.cc:19"* ]]
+    [[ "$output" == *" 50%         51  ├ temp  app.cc:13"* ]]
+    [[ "$output" == *" 50%         50  └ Cache::add  app.cc:9"* ]]
+    run "$report" --invert --sort=bytes "$data/app.gz"
+    [[ "$output" == *"12.5 KiB  ├ Cache::add  app.cc:9"*"12.5 KiB  │ main"* ]]
+    run "$report" --tree --sort=bytes --threshold=60 "$data/app.gz"
+    [[ "$output" == *"Cache::add"* && "$output" != *"temp  app"* ]]
+}
+
+@test "callers and callees of a function" {
+    run "$report" --function=main --sort=calls "$data/app.gz"
+    [[ "$output" == *"main  101 (100%), with all it calls"* ]]
+    [[ "$output" == *"50%         51  temp  app.cc:13"* ]]
+    run "$report" --function=Cache::add --sort=calls "$data/app.gz"
+    [[ "$output" == *"Cache::add  50 (50%)"*"CALLED FROM"*"100%         50  main"* ]]
+    run "$report" --function=nowhere "$data/app.gz"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"No function 'nowhere'"* ]]
+}
+
+@test "leaks, and those that are known" {
+    run "$report" --leaks "$data/app.gz"
+    [[ "$output" == *"12.4 KiB in 48 blocks never freed"*"    Cache::add  app.cc:9"*"    main  app.cc:19"* ]]
+    [[ "$output" == *"17.3 KiB in 49 blocks never freed, from 2 stacks."* ]]
+    printf '# known\nrace:other\nleak:^temp(int)\n' > known.supp
+    run "$report" --leaks --suppressions=known.supp "$data/app.gz"
+    [[ "$output" == *"12.4 KiB in 48 blocks never freed, from 1 stacks."* ]]
+    [[ "$output" == *"Suppressions used:"*"      1       5000 ^temp(int)"* ]]
+    for template in 'leak:Cache::*int' 'leak:app.cc' 'leak:/app$' 'leak:^main$'; do
+        printf '%s\n' "$template" > one.supp
+        run "$report" --leaks --suppressions=one.supp "$data/app.gz"
+        [[ "$output" != *"48 blocks never freed, from"* ]]
+    done
+    printf 'leak:add$\nleak:^int\n' > none.supp
+    run "$report" --leaks --suppressions=none.supp "$data/app.gz"
+    [[ "$output" == *"49 blocks never freed, from 2 stacks."* ]]
+    echo nonsense > bad.supp
+    run "$report" --leaks --suppressions=bad.supp "$data/app.gz"
+    [ "$status" -eq 2 ]
+    [ "$output" = "hakmem-report: 'bad.supp': line 1: no 'leak:' in front" ]
+}
+
+@test "temporary with a threshold, lifetimes, growers, sizes, threads: alone and together" {
+    run "$report" --temporary "$data/app.gz"
+    [[ "$output" == *"50 of 101 allocations (50%) were freed before their thread had allocated again."* ]]
+    printf 'malloc 1 8\nmalloc 2 8\nfree 1\nmalloc 3 8\nfree 2\nfree 3\nend 9\n' | "$HAKMEM_BIN/make_trace" t.gz
+    for row in '0 1' '1 3' '5 3'; do
+        read -r threshold count <<< "$row"
+        run "$report" --temporary="$threshold" t.gz
+        [[ "$output" == *"$count of 3 allocations"* ]]
+    done
+    run "$report" --lifetimes --growers --sizes --threads "$data/app.gz"
+    [[ "$output" == *"exit"*"GROWS AT"*"Sizes  ≤16"*"OF OTHERS  THREAD"*"FROM → FREED BY"*"4711 main → 4712 worker"* ]]
+    [[ "$output" != *"LIFE p50"* ]]
+}
+
+@test "a container that grows by new and delete is seen" {
+    printf 'new 1 100 0x10\nnew 2 200 0x10\ndelete 1\nnew 3 400 0x10\ndelete 2\nnew 4 4000 0x10\ndelete 3\nend 9\n' |
+        "$HAKMEM_BIN/make_trace" g.gz
+    "$report" --json g.gz > result.json
+    json "r['sites'][0]['regrown'] == 2 and r['sites'][0]['regrown_bytes'] == 300"
+}
+
+@test "one live block in a slab pins what is free around it" {
+    awk 'BEGIN { for (i = 1; i <= 2048; i++) print "malloc", i, "64 0x10"
+                 for (i = 1; i <= 1024; i++) if (i != 500) print "free", i
+                 for (i = 1; i <= 20000; i++) print "malloc 9999 100000 0x20\nfree 9999"
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" pins.gz
+    "$report" --json --sort=fragmentation pins.gz > result.json
+    json "50000 < r['sites'][0]['pinned_bytes'] <= 65536 - 64 and t['pinned_bytes'] == r['sites'][0]['pinned_bytes']"
+    run "$report" --sort=fragmentation pins.gz
+    [[ "$output" == *"PINNED"* ]]
+}
+
+@test "a range of time, and what was live at a time" {
+    printf 'at 1000\nmalloc 1 100 0x10\nat 2000\nmalloc 2 200 0x20\nat 3000\nfree 1\nmalloc 3 400 0x30\nat 4000\nfree 2\nfree 3\nend 5000\n' |
+        "$HAKMEM_BIN/make_trace" r.gz
+    "$report" --json --from=1500ns --to=2500ns r.gz > result.json
+    json "t['allocations'] == 1 and t['allocated_bytes'] == 200 and t['live_bytes'] == 200"
+    "$report" --json --at=2us r.gz > result.json
+    json "t['live_bytes'] == 300"
+    "$report" --json --at=peak r.gz > result.json
+    json "t['live_bytes'] == 600 and t['peak_bytes'] == 600 and t['allocations'] == 3"
+    for wrong in --from=x --to=-1 --at=noon --from=1day; do
+        run "$report" "$wrong" r.gz
+        [ "$status" -eq 2 ]
+    done
+}
+
+@test "filters by function, module and thread" {
+    "$report" --json --filter=function:Cache::add "$data/app.gz" > result.json
+    json "t['allocations'] == 50 and len(r['sites']) == 1 and t['peak_bytes'] == 12750"
+    "$report" --json --filter=function:add "$data/app.gz" > result.json
+    json "t['allocations'] == 50"
+    "$report" --json --filter='function:Cache::*' --filter=function:temp "$data/app.gz" > result.json
+    json "t['allocations'] == 0"
+    "$report" --json --filter=module:app "$data/app.gz" > result.json
+    json "t['allocations'] == 101"
+    "$report" --json --filter=module:lib* "$data/app.gz" > result.json
+    json "t['allocations'] == 0"
+    "$report" --json --filter=thread:worker "$data/app.gz" > result.json
+    json "t['allocations'] == 1 and t['allocated_bytes'] == 5000"
+    "$report" --json --filter=thread:4711 "$data/app.gz" > result.json
+    json "t['allocations'] == 100"
+    run "$report" --filter=colour:red "$data/app.gz"
+    [ "$status" -eq 2 ]
+}
+
+@test "a difference tells what changed, by function" {
+    sed 's/^malloc 7 70 /malloc 7 70000 /' "$data/app.txt" | "$HAKMEM_BIN/make_trace" new.gz
+    run "$report" --diff --sort=bytes "$data/app.gz" new.gz
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"allocations          101        101          ="* ]]
+    [[ "$output" == *"allocated       18.5 KiB   86.8 KiB    +369.0%"* ]]
+    [[ "$output" == *"12.5 KiB   80.7 KiB  +548.5%  Cache::add"* ]]
+    [[ "$output" == *"1 sites unchanged"* ]]
+    "$report" --diff --json "$data/app.gz" new.gz > d.json
+    python3 -c "import json; d = json.load(open('d.json')); assert d['totals']['allocated'] == [18950, 88880], d['totals']"
+    run "$report" --diff "$data/app.gz"
+    [ "$status" -eq 2 ]
+}
