@@ -4,25 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool hak_events_init(hak_events *events, hak_writer *writer, const char *program, uint32_t depth)
+bool hak_events_init(hak_events *events, hak_writer *writer, const char *program)
 {
-    *events = (hak_events){
-        .writer = writer, .program = program, .slots = hak_slots_new(), .windows = hak_windows_new(depth)};
-    if (events->slots != NULL && events->windows != NULL)
-        return true;
-    hak_events_done(events);
-    return false;
+    *events = (hak_events){.writer = writer, .program = program, .slots = hak_slots_new()};
+    return events->slots != NULL;
 }
 
 void hak_events_done(hak_events *events)
 {
     if (events->slots != NULL)
         hak_slots_free(events->slots);
-    hak_windows_free(events->windows);
     free(events->blocks);
     free(events->tids);
     events->slots = NULL;
-    events->windows = NULL;
     events->blocks = NULL;
     events->tids = NULL;
 }
@@ -64,57 +58,61 @@ static void block_ends(hak_events *events, const hak_consumer *consumer, uint32_
         events->temporary++;
 }
 
-/* A slot for a new block. A block still live at that address was freed where nobody saw it: say so first. */
-static uint32_t slot_begins(hak_events *events, hak_consumer *consumer, uint64_t address,
-                            const hak_event *event)
+/* A slot for a new block; false: another one lives at that address. With `force` that one was freed where
+ * nobody saw it: says so first. */
+static bool slot_begins(hak_events *events, hak_consumer *consumer, uint64_t address, hak_event *event,
+                        bool force)
 {
     uint32_t lost;
     uint32_t slot = hak_slots_add(events->slots, address, &lost);
     if (HAK_UNLIKELY(lost != 0)) {
+        if (!force)
+            return false;
         hak_event unseen = {
             .time_ns = event->time_ns, .slot_old = lost, .thread = event->thread, .op = HAK_OP_FREE};
         hak_writer_event(events->writer, &unseen);
         block_ends(events, consumer, lost);
     }
-    return slot;
+    event->slot = slot;
+    return true;
 }
 
-static void apply_stack(hak_events *events, hak_consumer *consumer, const hak_record *record,
-                        hak_event *event)
+static uint32_t context_of(hak_events *events, hak_consumer *consumer, const hak_record *record)
 {
-    if ((record->flags & HAK_RECORD_STACK) != 0 &&
-        !hak_mirror_apply(&consumer->stack, record->drop, record->keep, record->pcs, record->push))
-        hak_mirror_apply(&consumer->stack, 0, 0, NULL, 0);
-    event->context = hak_mirror_context(&consumer->stack, events->windows, events->writer);
+    if (HAK_UNLIKELY((record->form & HAK_RECORD_STACK) != 0))
+        return hak_stack_ids_set(&consumer->stacks, record->stack, record->pcs, record->frames,
+                                 events->writer);
+    return hak_stack_ids_get(&consumer->stacks, record->stack);
 }
 
-static void put_alloc(hak_events *events, hak_consumer *consumer, const hak_record *record, hak_event *event)
+static bool put_alloc(hak_events *events, hak_consumer *consumer, const hak_record *record, hak_event *event,
+                      bool force)
 {
-    apply_stack(events, consumer, record, event);
+    bool failed = (record->flags & HAK_RECORD_FAILED) != 0 || record->address == 0;
+    if (HAK_UNLIKELY(!failed && !slot_begins(events, consumer, record->address, event, force)))
+        return false;
+    event->context = context_of(events, consumer, record);
     event->size_bytes = record->size;
     event->align_log2 = (uint8_t)record->align_log2;
-    if ((record->flags & HAK_RECORD_NOTHROW) != 0)
+    if (HAK_UNLIKELY((record->flags & HAK_RECORD_NOTHROW) != 0))
         event->flags |= HAK_EVENT_NOTHROW;
     events->allocations++;
     consumer->allocations++;
-    if ((record->flags & HAK_RECORD_FAILED) != 0 || record->address == 0) {
+    if (HAK_UNLIKELY(failed)) {
         event->flags |= HAK_EVENT_FAILED;
+    } else if (HAK_UNLIKELY(event->slot == HAK_SLOT_NONE)) {
+        events->lost++;
+        return true;
     } else {
-        event->slot = slot_begins(events, consumer, record->address, event);
-        if (event->slot == HAK_SLOT_NONE) {
-            events->lost++;
-            return;
-        }
         block_begins(events, consumer, event->slot, record->size);
     }
     hak_writer_event(events->writer, event);
+    return true;
 }
 
-static void put_realloc(hak_events *events, hak_consumer *consumer, const hak_record *record,
-                        hak_event *event)
+/* What the realloc did to its old block: sets slot_old and flags. Returns the old address, 0: none known. */
+static uint64_t realloc_begins(hak_events *events, hak_consumer *consumer, bool from, hak_event *event)
 {
-    apply_stack(events, consumer, record, event);
-    bool from = (record->flags & HAK_RECORD_MOVED_FROM) != 0;
     uint64_t old = from ? consumer->pending : 0;
     bool gone = from && (consumer->pending_gone || old == 0);
     if (consumer->pending != 0) {
@@ -122,33 +120,48 @@ static void put_realloc(hak_events *events, hak_consumer *consumer, const hak_re
         consumer->pending = 0;
         consumer->pending_gone = false;
     }
+    if (old != 0 && !gone)
+        event->slot_old = hak_slots_take(events->slots, old);
+    if (from && event->slot_old == HAK_SLOT_NONE)
+        event->flags |= HAK_EVENT_FOREIGN;
+    return old;
+}
+
+static bool put_realloc(hak_events *events, hak_consumer *consumer, const hak_record *record,
+                        hak_event *event, bool force)
+{
+    bool from = (record->form & HAK_RECORD_MOVED_FROM) != 0;
+    bool failed = (record->flags & HAK_RECORD_FAILED) != 0;
+    bool moves = !failed && record->address != 0 && (!from || record->address != consumer->pending);
+    if (moves && !force && hak_slots_find(events->slots, record->address) != HAK_SLOT_NONE)
+        return false;
+    event->context = context_of(events, consumer, record);
     event->size_bytes = record->size;
     events->allocations++;
-    uint32_t slot_old = old != 0 && !gone ? hak_slots_take(events->slots, old) : HAK_SLOT_NONE;
-    if (from && slot_old == HAK_SLOT_NONE)
-        event->flags |= HAK_EVENT_FOREIGN;
-    event->slot_old = slot_old;
-    if ((record->flags & HAK_RECORD_FAILED) != 0) {
+    uint64_t old = realloc_begins(events, consumer, from, event);
+    if (failed) {
         uint32_t lost;
         event->flags |= HAK_EVENT_FAILED;
-        if (slot_old != HAK_SLOT_NONE)
+        if (event->slot_old != HAK_SLOT_NONE)
             hak_slots_add(events->slots, old, &lost); /* last in, first out: the same slot */
-    } else {
-        if (slot_old != HAK_SLOT_NONE)
-            block_ends(events, consumer, slot_old);
-        consumer->allocations++;
-        if (record->address != 0) {
-            event->slot = slot_begins(events, consumer, record->address, event);
-            if (event->slot == HAK_SLOT_NONE) {
-                events->lost++;
-                return;
-            }
-            block_begins(events, consumer, event->slot, record->size);
-            if (from && record->address != old)
-                event->flags |= HAK_EVENT_MOVED;
-        }
+        hak_writer_event(events->writer, event);
+        return true;
     }
+    if (event->slot_old != HAK_SLOT_NONE)
+        block_ends(events, consumer, event->slot_old);
+    consumer->allocations++;
+    if (record->address != 0)
+        slot_begins(events, consumer, record->address, event, true);
+    if (record->address != 0 && event->slot == HAK_SLOT_NONE) {
+        events->lost++;
+        return true;
+    }
+    if (event->slot != HAK_SLOT_NONE)
+        block_begins(events, consumer, event->slot, record->size);
+    if (from && moves)
+        event->flags |= HAK_EVENT_MOVED;
     hak_writer_event(events->writer, event);
+    return true;
 }
 
 static void put_free(hak_events *events, hak_consumer *consumer, const hak_record *record, hak_event *event)
@@ -187,7 +200,6 @@ static void thread_starts(hak_events *events, hak_consumer *consumer, const hak_
         events->pending--;
     consumer->pending = 0;
     consumer->allocations = 0;
-    hak_mirror_apply(&consumer->stack, 0, 0, NULL, 0);
     for (uint32_t i = events->threads; again && i > 0; i--)
         if (events->tids[i - 1] == consumer->tid) {
             consumer->thread = i - 1;
@@ -252,52 +264,59 @@ static void row_learned(hak_events *events, const hak_record *record)
     hak_writer_row(events->writer, &row);
 }
 
-void hak_events_record(hak_events *events, hak_consumer *consumer, const hak_record *record, uint64_t time_ns)
+/* Records that are no events; false: it is one. */
+static bool use_other(hak_events *events, hak_consumer *consumer, const hak_record *record, uint64_t time_ns)
 {
     switch (record->kind) {
     case HAK_RECORD_THREAD_START:
         thread_starts(events, consumer, record, time_ns);
         name_thread(events, consumer);
-        return;
+        return true;
     case HAK_RECORD_THREAD_END:
         hak_events_thread_gone(events, consumer, time_ns);
-        return;
+        return true;
     case HAK_RECORD_REALLOC_BEGIN:
         if (consumer->pending == 0)
             events->pending++;
         consumer->pending = record->address;
         consumer->pending_gone = false;
-        return;
+        return true;
     case HAK_RECORD_MODULE_LOAD:
         module_loads(events, record, time_ns);
-        return;
+        return true;
     case HAK_RECORD_MODULE_UNLOAD:
         hak_writer_module_unload(events->writer, record->at[1], time_ns);
-        return;
+        return true;
     case HAK_RECORD_ROW:
         row_learned(events, record);
-        return;
+        return true;
     default:
-        break;
+        return false;
     }
-    if (!consumer->has_thread) {
+}
+
+bool hak_events_record(hak_events *events, hak_consumer *consumer, const hak_record *record, uint64_t time_ns,
+                       bool force)
+{
+    if (HAK_UNLIKELY(record->kind >= HAK_OP_COUNT && use_other(events, consumer, record, time_ns)))
+        return true;
+    if (HAK_UNLIKELY(!consumer->has_thread)) {
         events->lost++;
-        return;
+        return true;
     }
     hak_event event = {.time_ns = time_ns, .thread = consumer->thread, .op = (uint8_t)record->kind};
     switch (hak_op_class_of((hak_op)record->kind)) {
     case HAK_CLASS_ALLOC:
-        put_alloc(events, consumer, record, &event);
-        break;
+        return put_alloc(events, consumer, record, &event, force);
     case HAK_CLASS_REALLOC:
-        put_realloc(events, consumer, record, &event);
-        break;
+        return put_realloc(events, consumer, record, &event, force);
     case HAK_CLASS_FREE:
         put_free(events, consumer, record, &event);
-        break;
+        return true;
     case HAK_CLASS_THREAD:
         break;
     }
+    return true;
 }
 
 hak_consumer *hak_events_owner(hak_events *events, hak_consumer *consumers, size_t count,

@@ -18,7 +18,6 @@ typedef struct hak_events {
     hak_writer *writer;
     const char *program; /* path of the executable; the caller's */
     hak_slots *slots;
-    hak_windows *windows;
     hak_block *blocks;
     size_t blocks_room;
     uint64_t *tids; /* by thread index; cleared when the thread has ended */
@@ -31,13 +30,14 @@ typedef struct hak_events {
     unsigned pending; /* consumers within a realloc */
 } hak_events;
 
-bool hak_events_init(hak_events *events, hak_writer *writer, const char *program,
-                     uint32_t depth); /* false: no memory */
+bool hak_events_init(hak_events *events, hak_writer *writer, const char *program); /* false: no memory */
 void hak_events_done(hak_events *events);
 
-/* Uses one record at that time. Except for allocations: hak_events_owner says who must go first. */
-void hak_events_record(hak_events *events, hak_consumer *consumer, const hak_record *record,
-                       uint64_t time_ns);
+/* Uses one record at that time. Except for allocations: hak_events_owner says who must go first. False,
+ * and nothing has been used: it allocates a block that is still live here, so a free of another thread may
+ * have to go first; with `force` that block is then said to have been freed unseen. */
+bool hak_events_record(hak_events *events, hak_consumer *consumer, const hak_record *record, uint64_t time_ns,
+                       bool force);
 
 /* The address of the record is still in the hands of a realloc of another thread: that thread's end of
  * realloc must be used first. NULL: nobody's. */

@@ -20,24 +20,20 @@ static bool decode_alloc(hak_record *record, uint64_t left)
     uint32_t words = 2;
     record->address = record->at[1] & HAK_ADDRESS_MASK;
     record->size = record->at[1] >> HAK_ADDRESS_BITS;
-    if ((record->flags & HAK_RECORD_WIDE) != 0) {
-        if (words >= left)
+    if (HAK_UNLIKELY((record->form & HAK_RECORD_WIDE) != 0)) {
+        if (left < 4)
             return false;
-        record->size = record->at[words] & HAK_WIDE_SIZE_MASK;
-        record->align_log2 = (uint32_t)(record->at[words] >> 56) & 63;
-        words++;
+        record->size = record->at[2] < HAK_WIDE_SIZE_MASK ? record->at[2] : HAK_WIDE_SIZE_MASK;
+        record->align_log2 = (uint32_t)record->at[3] & 63;
+        record->flags = (uint32_t)record->at[3];
+        words = 4;
     }
-    if ((record->flags & HAK_RECORD_STACK) != 0) {
-        if (words >= left)
+    if (HAK_UNLIKELY((record->form & HAK_RECORD_STACK) != 0)) {
+        if (left <= words || record->at[words] > HAK_RECORD_DEPTH_MAX || record->at[words] > left - words - 1)
             return false;
-        uint64_t change = record->at[words++];
-        record->drop = (uint32_t)(change & 0xffff);
-        record->keep = (uint32_t)(change >> 16 & 0xffffff);
-        record->push = (uint32_t)(change >> 40);
+        record->frames = (uint32_t)record->at[words++];
         record->pcs = record->at + words;
-        if (record->push > left - words)
-            return false;
-        words += record->push;
+        words += record->frames;
     }
     record->words = words;
     return true;
@@ -63,7 +59,7 @@ static bool decode(hak_record *record, uint64_t left)
         record->words = HAK_RECORD_MODULE_WORDS + (uint32_t)(((uint32_t)record->at[4] + UINT64_C(7)) / 8);
         return (uint32_t)record->at[4] <= HAK_MODULE_PATH_MAX && record->words <= left;
     default:
-        if (record->kind >= HAK_OP_COUNT || left < 2)
+        if (HAK_UNLIKELY(record->kind >= HAK_OP_COUNT || left < 2))
             return false;
         if (is_alloc(record->kind))
             return decode_alloc(record, left);
@@ -84,20 +80,27 @@ bool hak_consumer_peek(hak_consumer *consumer, hak_record *record)
         if (left > HAK_RING_WORDS - at)
             left = HAK_RING_WORDS - at;
         uint64_t word = consumer->words[at];
+        uint32_t kind_form = (uint32_t)(word >> (HAK_STAMP_BITS + HAK_STACK_ID_BITS));
         *record = (hak_record){.at = consumer->words + at,
-                               .kind = (uint32_t)(word >> 48) & 0xff,
-                               .flags = (uint32_t)(word >> 56)};
-        if (record->kind == HAK_RECORD_PAD) {
+                               .kind = kind_form & ((1u << HAK_KIND_BITS) - 1),
+                               .form = kind_form >> HAK_KIND_BITS,
+                               .stack = (uint32_t)(word >> HAK_STAMP_BITS) & ((1u << HAK_STACK_ID_BITS) - 1)};
+        if (HAK_UNLIKELY(record->kind == HAK_RECORD_PAD)) {
             consumer->tail += HAK_RING_WORDS - at;
             continue;
         }
-        if (!decode(record, left)) {
+        if (HAK_UNLIKELY(record->kind == HAK_RECORD_TIME && left >= HAK_RECORD_TIME_WORDS)) {
+            consumer->high = record->at[1] >> HAK_STAMP_BITS << HAK_STAMP_BITS;
+            consumer->tail += HAK_RECORD_TIME_WORDS;
+            continue;
+        }
+        if (HAK_UNLIKELY(!decode(record, left))) {
             consumer->broken = true;
             break;
         }
-        /* 48 bits around now: a stamp may be a little ahead of it, on another core. */
-        int64_t ago = (int64_t)((consumer->now - word) << (64 - HAK_STAMP_BITS)) >> (64 - HAK_STAMP_BITS);
-        record->stamp = consumer->now - (uint64_t)ago;
+        record->stamp = consumer->high | (uint32_t)word;
+        if (HAK_UNLIKELY(record->stamp < consumer->last))
+            record->stamp = consumer->last;
         return true;
     }
     if (consumer->broken)
@@ -108,6 +111,7 @@ bool hak_consumer_peek(hak_consumer *consumer, hak_record *record)
 void hak_consumer_take(hak_consumer *consumer, const hak_record *record)
 {
     consumer->tail += record->words;
+    consumer->last = record->stamp;
 }
 
 void hak_consumer_release(hak_consumer *consumer)

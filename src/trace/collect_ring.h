@@ -10,7 +10,8 @@ typedef struct hak_consumer {
     const uint64_t *words;
     uint64_t tail;    /* words consumed */
     uint64_t visible; /* words that may be consumed */
-    uint64_t now;     /* stamps are unwrapped around this moment */
+    uint64_t high;    /* half of the stamps to come */
+    uint64_t last;    /* stamp used last: a thread's events keep their order */
     bool broken;      /* the producer wrote nonsense: the ring is skipped from then on */
 
     bool has_thread;
@@ -20,24 +21,26 @@ typedef struct hak_consumer {
     uint64_t pending;     /* block handed to a realloc that has not ended; 0: none */
     bool pending_gone;    /* …and its address has a new owner already */
     uint64_t allocations; /* of this thread */
-    hak_mirror stack;
+    hak_stack_ids stacks;
 } hak_consumer;
 
 /* A record, decoded as far as its length. */
 typedef struct hak_record {
     uint64_t stamp; /* full */
     uint32_t kind;
+    uint32_t form; /* HAK_RECORD_STACK… */
     uint32_t flags;
     uint32_t words;
+    uint32_t stack;
     const uint64_t *at;
     uint64_t address;
     uint64_t size;
     uint32_t align_log2;
-    uint32_t drop, keep, push;
+    uint32_t frames; /* of a stack described here */
     const uint64_t *pcs;
 } hak_record;
 
-/* The next record that is visible; false: none. Skips padding. Does not consume. */
+/* The next record that is visible; false: none. Takes in padding and times. Does not consume. */
 bool hak_consumer_peek(hak_consumer *consumer, hak_record *record);
 
 /* After the record has been used. */

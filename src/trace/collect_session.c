@@ -59,7 +59,8 @@ struct hak_session {
     uint64_t rss_last;
     uint64_t reap_at_ns;
     uint64_t lost; /* of rings that have been given back */
-    uint64_t walks, checked, wrong, dynamic;
+    uint64_t checked, wrong, dynamic;
+    bool disturbed; /* records were used out of the heap's order: it must be built anew */
     bool stop_told;
     _Atomic bool replaced;
     _Atomic uint32_t status;
@@ -109,7 +110,7 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
 void hak_session_free(hak_session *session)
 {
     for (size_t i = 0; i < session->consumers_room; i++)
-        hak_mirror_done(&session->consumers[i].stack);
+        hak_stack_ids_done(&session->consumers[i].stacks);
     for (size_t i = 0; i < CHUNK_COUNT; i++)
         if (session->chunks[i] != NULL)
             munmap(session->chunks[i], CHUNK_BYTES);
@@ -208,8 +209,7 @@ bool hak_session_open(hak_session *session, hak_collect_message *report)
     if (choose_path(session, comm))
         session->writer = hak_writer_open(session->path, &head, &how, &error);
     free(command);
-    if (session->writer != NULL &&
-        hak_events_init(&session->events, session->writer, session->program, options->depth)) {
+    if (session->writer != NULL && hak_events_init(&session->events, session->writer, session->program)) {
         snprintf(report->path, sizeof report->path, "%s", session->path);
         return true;
     }
@@ -250,15 +250,13 @@ static bool know_rings(hak_session *session)
         consumers[i] = (hak_consumer){.ring = &session->share->rings[i],
                                       .words = (const uint64_t *)((char *)session->chunks[chunk] +
                                                                   i % HAK_RING_CHUNK * HAK_RING_BYTES)};
-        if (!hak_mirror_init(&consumers[i].stack, session->options.depth))
-            return false;
         session->consumers_room = i + 1;
     }
     return true;
 }
 
 /* Sees everything that this ring's producer stamped up to the moment; false: it has been inside all along. */
-static bool see(const hak_session *session, hak_consumer *consumer, bool dead)
+static bool see(hak_consumer *consumer, bool dead)
 {
     hak_ring *ring = consumer->ring;
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
@@ -275,7 +273,6 @@ static bool see(const hak_session *session, hak_consumer *consumer, bool dead)
         visible = consumer->tail;
     }
     consumer->visible = visible;
-    consumer->now = session->moment;
     return outside;
 }
 
@@ -283,7 +280,6 @@ static bool see(const hak_session *session, hak_consumer *consumer, bool dead)
 static void add_counts(hak_session *session, hak_ring *ring)
 {
     session->lost += atomic_exchange(&ring->lost, 0);
-    session->walks += atomic_exchange(&ring->walks, 0);
     session->checked += atomic_exchange(&ring->walks_checked, 0);
     session->wrong += atomic_exchange(&ring->walks_wrong, 0);
     session->dynamic += atomic_exchange(&ring->walks_dynamic, 0);
@@ -361,10 +357,12 @@ static bool peek(hak_session *session, hak_consumer *consumer, uint64_t limit)
     return hak_consumer_peek(consumer, next) && next->stamp <= limit;
 }
 
-static void use(hak_session *session, hak_consumer *consumer, const hak_record *record)
+/* What its producer has appended by now. */
+static void look_again(hak_consumer *consumer)
 {
-    hak_events_record(&session->events, consumer, record, hak_clock_ns(&session->clock, record->stamp));
-    hak_consumer_take(consumer, record);
+    uint64_t visible = atomic_load_explicit(&consumer->ring->head, memory_order_acquire) >> 1;
+    if (visible >= consumer->visible && visible - consumer->tail <= HAK_RING_WORDS)
+        consumer->visible = visible;
 }
 
 /* The address that `record` allocates is still in the hands of the owner's realloc: its end comes first, if
@@ -372,15 +370,15 @@ static void use(hak_session *session, hak_consumer *consumer, const hak_record *
 static void let_owner_end(hak_session *session, hak_consumer *owner, const hak_record *record)
 {
     hak_record end;
+    session->disturbed = true;
     for (unsigned tries = 0; tries < OWNER_TRIES; tries++) {
-        uint64_t visible = atomic_load_explicit(&owner->ring->head, memory_order_acquire) >> 1;
-        if (visible >= owner->visible && visible - owner->tail <= HAK_RING_WORDS)
-            owner->visible = visible;
+        look_again(owner);
         if (hak_consumer_peek(owner, &end)) {
             bool ends = end.kind == HAK_OP_REALLOC || end.kind == HAK_OP_REALLOCARRAY;
             if (!ends)
                 break;
-            hak_events_record(&session->events, owner, &end, hak_clock_ns(&session->clock, record->stamp));
+            hak_events_record(&session->events, owner, &end, hak_clock_ns(&session->clock, record->stamp),
+                              true);
             hak_consumer_take(owner, &end);
             return;
         }
@@ -391,6 +389,62 @@ static void let_owner_end(hak_session *session, hak_consumer *owner, const hak_r
         nanosleep(&pause, NULL);
     }
     owner->pending_gone = true;
+}
+
+static bool gives_up(const hak_record *record, uint64_t address)
+{
+    bool frees = record->kind == HAK_RECORD_REALLOC_BEGIN ||
+                 (record->kind < HAK_OP_COUNT && hak_op_class_of((hak_op)record->kind) == HAK_CLASS_FREE);
+    return frees && record->address == address;
+}
+
+/* This ring up to and with its next record that gives the address up, if there is one by `until`. */
+static bool use_up_to_free(hak_session *session, hak_consumer *consumer, uint64_t address, uint64_t until)
+{
+    hak_consumer ahead = *consumer;
+    hak_record record;
+    uint64_t end = 0;
+    while (end == 0 && hak_consumer_peek(&ahead, &record) && record.stamp <= until) {
+        hak_consumer_take(&ahead, &record);
+        if (gives_up(&record, address))
+            end = ahead.tail;
+    }
+    while (end != 0 && consumer->tail < end && hak_consumer_peek(consumer, &record)) {
+        hak_events_record(&session->events, consumer, &record, hak_clock_ns(&session->clock, record.stamp),
+                          true);
+        hak_consumer_take(consumer, &record);
+    }
+    return end != 0;
+}
+
+/* `record` allocates an address that is still live here. Its stamp may have been read before the block was
+ * there (ring.h), so the free that made it may be stamped a little later, in another ring: that comes first.
+ * It has been published before the block could be handed out. */
+static void free_first(hak_session *session, const hak_consumer *consumer, const hak_record *record)
+{
+    for (size_t i = 0; i < session->consumers_room; i++) {
+        hak_consumer *other = &session->consumers[i];
+        if (other == consumer || other->broken)
+            continue;
+        look_again(other);
+        if (!use_up_to_free(session, other, record->address, record->stamp + HAK_RING_SLACK_TICKS))
+            continue;
+        session->disturbed = true;
+        if (other->pending == record->address)
+            let_owner_end(session, other, record);
+        return;
+    }
+}
+
+static void use(hak_session *session, hak_consumer *consumer, const hak_record *record)
+{
+    uint64_t time_ns = hak_clock_ns(&session->clock, record->stamp);
+    if (HAK_UNLIKELY(!hak_events_record(&session->events, consumer, record, time_ns, false))) {
+        free_first(session, consumer, record);
+        time_ns = hak_clock_ns(&session->clock, record->stamp);
+        hak_events_record(&session->events, consumer, record, time_ns, true);
+    }
+    hak_consumer_take(consumer, record);
 }
 
 /* Events of one ring while no other has an earlier one: the usual case costs no heap work. */
@@ -410,25 +464,11 @@ static uint64_t drain_top(hak_session *session, uint64_t limit)
             hak_events_owner(&session->events, session->consumers, session->consumers_room, top, next);
         if (HAK_UNLIKELY(owner != NULL)) {
             let_owner_end(session, owner, next);
-            /* The owner's next record has changed: build its place anew. */
-            for (size_t i = 1; i < session->heap_count; i++)
-                if (session->heap[i] == owner) {
-                    session->heap[i] = session->heap[--session->heap_count];
-                    if (i < session->heap_count) {
-                        sift_down(session, i);
-                        sift_up(session, i);
-                    }
-                    break;
-                }
-            if (peek(session, owner, limit)) {
-                session->heap[session->heap_count] = owner;
-                sift_up(session, session->heap_count++);
-            }
             return used;
         }
         use(session, top, next);
         used++;
-    } while (peek(session, top, limit) && next->stamp <= until);
+    } while (!session->disturbed && peek(session, top, limit) && next->stamp <= until);
     if (hak_consumer_peek(top, next) && next->stamp <= limit) {
         sift_down(session, 0);
     } else {
@@ -438,19 +478,27 @@ static uint64_t drain_top(hak_session *session, uint64_t limit)
     return used;
 }
 
-/* Uses all records up to `limit`; returns how many. */
-static uint64_t merge(hak_session *session, uint64_t limit)
+static void build_heap(hak_session *session, uint64_t limit)
 {
-    uint64_t used = 0;
+    session->disturbed = false;
     session->heap_count = 0;
     for (size_t i = 0; i < session->consumers_room; i++)
         if (peek(session, &session->consumers[i], limit)) {
             session->heap[session->heap_count] = &session->consumers[i];
             sift_up(session, session->heap_count++);
         }
+}
+
+/* Uses all records up to `limit`; returns how many. */
+static uint64_t merge(hak_session *session, uint64_t limit)
+{
+    uint64_t used = 0;
+    build_heap(session, limit);
     while (session->heap_count > 0) {
         used += drain_top(session, limit);
         hak_consumer_release(session->heap[0]);
+        if (HAK_UNLIKELY(session->disturbed))
+            build_heap(session, limit);
     }
     for (size_t i = 0; i < session->consumers_room; i++)
         hak_consumer_release(&session->consumers[i]);
@@ -496,7 +544,7 @@ static uint64_t round_once(hak_session *session, bool dead)
     if (!know_rings(session))
         atomic_store(&session->share->stopped, 1);
     for (size_t i = 0; i < session->consumers_room; i++)
-        all_outside &= see(session, &session->consumers[i], dead);
+        all_outside &= see(&session->consumers[i], dead);
     uint64_t limit = dead ? UINT64_MAX : all_outside ? moment : session->merged_to;
     uint64_t used = merge(session, limit);
     if (all_outside)
@@ -543,7 +591,7 @@ static void finish(hak_session *session, hak_collect_message *report)
     hak_trace_tail tail = {.ended = true,
                            .duration_ns = session->clock.last_ns,
                            .events_lost = session->lost + events->lost + atomic_load(&session->share->lost),
-                           .walks = session->walks,
+                           .walks = events->allocations,
                            .walks_checked = session->checked,
                            .walks_wrong = session->wrong,
                            .walks_dynamic = session->dynamic,

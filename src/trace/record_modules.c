@@ -140,4 +140,5 @@ void hak_modules_closed(hak_thread *self)
             hak_put_module_unload(self, start);
     }
     hak_memo_reset();
+    atomic_fetch_add_explicit(&hak_walk_age, 1, memory_order_relaxed);
 }

@@ -157,6 +157,7 @@ static bool join_collector(uint64_t parent_session)
         return false;
     hak_shared = share;
     session = welcome.session;
+    hak_seen_process_starts();
     for (size_t i = 1; i < CHUNK_COUNT; i++)
         atomic_store(&chunks[i], 0);
     atomic_store(&chunks[0], (uintptr_t)share + HAK_SHARE_HEAD_BYTES);
@@ -277,9 +278,11 @@ static bool thread_claim(hak_thread *self)
     self->head = atomic_load(&ring->head) >> 1;
     self->limit = self->head; /* the first record looks at the consumer */
     self->epoch = epoch;
-    self->sent = 0;
+    self->stamp_high = UINT32_MAX; /* none: the first record tells its time */
     self->walk->counts = (hak_walk_counts){0};
-    hak_walk_forget(self->walk);
+    if (self->seen.memory == NULL)
+        hak_seen_init(&self->seen);
+    hak_seen_clear(&self->seen);
     self->ring = ring;
     if (self->ended || !ending_key_made)
         self->ending = 0;
@@ -304,6 +307,7 @@ static void thread_end(void *value)
     hak_put_thread_end(self);
     hak_ring *ring = self->ring;
     self->ring = NULL;
+    hak_seen_done(&self->seen);
     self->ended = true;
     atomic_store_explicit(&ring->state, HAK_RING_ENDED, memory_order_release);
     errno = saved;
@@ -335,8 +339,8 @@ HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
             return false;
         if (self->ring != NULL && self->epoch == epoch && atomic_load(&hak_live_page->on) != 0)
             hak_publish(self, 0);
-        if (self->walk != NULL)
-            hak_walk_forget(self->walk);
+        if (self->seen.memory != NULL)
+            hak_seen_clear(&self->seen); /* it may have been at work there */
     }
     if (atomic_load_explicit(&state, memory_order_relaxed) == PROCESS_OFF)
         return false;
@@ -383,7 +387,6 @@ static void count_lost(hak_thread *self)
 {
     hak_ring *ring = self->ring;
     atomic_store(&ring->lost, atomic_load_explicit(&ring->lost, memory_order_relaxed) + 1);
-    hak_walk_forget(self->walk);
 }
 
 HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words)
@@ -409,12 +412,15 @@ HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words)
         tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
     }
     if (pad != 0) {
-        self->words[at] = hak_record_word0(0, HAK_RECORD_PAD, 0);
+        self->words[at] = hak_record_word0(0, HAK_RECORD_PAD, 0, 0);
         self->head += pad;
         at = 0;
     }
+    uint64_t end = (self->head | (HAK_RING_WORDS - 1)) + 1; /* of the ring's memory: records do not wrap */
     uint64_t ahead = self->head + words + PREPARE_WORDS;
     self->limit = ahead < tail + HAK_RING_WORDS ? ahead : tail + HAK_RING_WORDS;
+    if (self->limit > end)
+        self->limit = end;
     errno = saved;
     return self->words + at;
 }

@@ -6,7 +6,7 @@
 #ifndef HAK_TRACE_RECORD_PROCESS_H
 #define HAK_TRACE_RECORD_PROCESS_H
 
-#include "trace/record_walk.h"
+#include "trace/record_seen.h"
 #include "trace/ring.h"
 
 /* A thread's own state; nobody else reads it. */
@@ -15,10 +15,11 @@ typedef struct hak_thread {
     uintptr_t inside_pc;
     hak_ring *ring; /* NULL: none yet, or not any more */
     uint64_t *words;
-    uint64_t head;  /* words written */
-    uint64_t limit; /* head may grow up to here before hak_thread_room must look again */
+    uint64_t head;       /* words written */
+    uint64_t limit;      /* head may grow up to here before hak_thread_room must look again */
+    uint32_t stamp_high; /* of the last stamp, as the collector knows it */
+    hak_seen seen;
     hak_walk *walk;
-    unsigned sent;   /* frames the collector knows of */
     uint32_t epoch;  /* of the process when ring was claimed */
     uint32_t ending; /* rounds of thread-specific destructors that have passed */
     bool ended;      /* its end was recorded; it came back */
@@ -58,22 +59,40 @@ HAK_INLINE void hak_leave(hak_thread *self)
     self->inside_sp = 0;
 }
 
-/* Room for a record. */
+/* Room for a record, and for a time before it. */
 HAK_INLINE uint64_t *hak_reserve(hak_thread *self, size_t words)
 {
-    size_t at = self->head & (HAK_RING_WORDS - 1);
-    if (HAK_UNLIKELY(self->head + words > self->limit || at + words > HAK_RING_WORDS))
-        return hak_thread_room(self, words);
-    return self->words + at;
+    if (HAK_UNLIKELY(self->head + words + HAK_RECORD_TIME_WORDS > self->limit))
+        return hak_thread_room(self, words + HAK_RECORD_TIME_WORDS);
+    return self->words + (self->head & (HAK_RING_WORDS - 1));
 }
 
-/* From here to hak_publish the collector waits for this ring. */
-HAK_INLINE uint64_t hak_begin_stamp(hak_thread *self)
+/* The remembered stacks may be asked: nothing that they rest on has changed, and it is not yet time for a
+ * comparison with the unwinder. */
+HAK_INLINE bool hak_walk_is_known(hak_thread *self)
+{
+    return --self->walk->until_check != 0 &&
+           self->seen.age == atomic_load_explicit(&hak_walk_age, memory_order_relaxed);
+}
+
+/* Stamps the record at `at` and writes its first word; returns where the record is: further on, when the
+ * stamp's high half had to be told first. From here to hak_publish the collector waits for this ring. */
+HAK_INLINE uint64_t *hak_put_word0(hak_thread *self, uint64_t *at, unsigned kind, unsigned form,
+                                   uint32_t stack)
 {
     /* Partner: the collector's load of head, HAK_RING_SLACK_TICKS after it took its own stamp. */
     atomic_store_explicit(&self->ring->head, self->head << 1 | HAK_RING_INSIDE, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    return hak_share_stamp(hak_shared);
+    uint64_t stamp = hak_share_stamp(hak_shared);
+    if (HAK_UNLIKELY(stamp >> HAK_STAMP_BITS != self->stamp_high)) {
+        at[0] = hak_record_word0(0, HAK_RECORD_TIME, 0, 0);
+        at[1] = stamp;
+        at += HAK_RECORD_TIME_WORDS;
+        self->head += HAK_RECORD_TIME_WORDS;
+        self->stamp_high = (uint32_t)(stamp >> HAK_STAMP_BITS);
+    }
+    at[0] = hak_record_word0(stamp, kind, form, stack);
+    return at;
 }
 
 HAK_INLINE void hak_publish(hak_thread *self, size_t words)

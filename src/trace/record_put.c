@@ -7,13 +7,6 @@
 #include "trace/record_modules.h"
 #include "trace/trace_format.h"
 
-/* rdtsc may run ahead of what the allocation still waits for; another thread's free must not get the later
- * stamp. */
-static inline void settle(void)
-{
-    __asm__ volatile("lfence" ::: "memory");
-}
-
 static HAK_COLD void put_learned(hak_thread *self)
 {
     hak_walk *walk = self->walk;
@@ -28,45 +21,86 @@ static HAK_COLD void put_learned(hak_thread *self)
 static void store_counts(const hak_thread *self)
 {
     const hak_walk_counts *counts = &self->walk->counts;
-    atomic_store_explicit(&self->ring->walks, counts->walks, memory_order_relaxed);
     atomic_store_explicit(&self->ring->walks_checked, counts->checked, memory_order_relaxed);
     atomic_store_explicit(&self->ring->walks_wrong, counts->wrong, memory_order_relaxed);
     atomic_store_explicit(&self->ring->walks_dynamic, counts->dynamic, memory_order_relaxed);
 }
 
-void hak_put_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
-                   unsigned align_log2, hak_frame caller)
+static hak_seen_stack *walk_anew(hak_thread *self, hak_frame caller)
 {
     hak_walk *walk = self->walk;
-    hak_walk_update(walk, caller);
+    hak_walk_take(walk, caller);
     if (HAK_UNLIKELY(walk->learned != 0))
         put_learned(self);
+    return walk->lasting ? hak_seen_learn(&self->seen, walk, caller) : NULL;
+}
 
-    unsigned push = walk->count - walk->keep;
-    bool moved = push != 0 || walk->keep != self->sent || walk->drop != 0;
-    bool wide = size > HAK_SMALL_SIZE_MAX || align_log2 != 0;
-    size_t words = 2 + wide + (moved ? 1 + push : 0);
+/* Its frames are checked as they would be recorded: from the remembered stack where there is one. */
+static HAK_COLD hak_seen_stack *check(hak_thread *self, hak_seen_stack *stack, hak_frame caller)
+{
+    hak_walk *walk = self->walk;
+    if (stack != NULL) {
+        walk->count = stack->frames;
+        walk->pcs[0] = stack->pc;
+        for (unsigned i = 1; i < stack->frames; i++)
+            walk->pcs[i] = stack->values[i - 1];
+    }
+    if (hak_walk_check(walk, caller, walk->pcs, walk->count))
+        return stack;
+    hak_seen_clear(&self->seen);
+    self->seen.age = atomic_load_explicit(&hak_walk_age, memory_order_relaxed);
+    return walk_anew(self, caller);
+}
+
+/* The stack of an event; NULL: only the walk knows it. */
+static hak_seen_stack *stack_of(hak_thread *self, hak_frame caller)
+{
+    uint32_t age = atomic_load_explicit(&hak_walk_age, memory_order_relaxed);
+    if (HAK_UNLIKELY(self->seen.age != age)) {
+        hak_seen_clear(&self->seen);
+        self->seen.age = age;
+    }
+    hak_seen_stack *stack = hak_seen_find(&self->seen, caller);
+    if (stack == NULL)
+        stack = walk_anew(self, caller);
+    if (self->walk->until_check == 0)
+        stack = check(self, stack, caller);
+    store_counts(self);
+    return stack;
+}
+
+HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block,
+                                     size_t size, unsigned align_log2, hak_frame caller)
+{
+    const hak_walk *walk = self->walk;
+    hak_seen_stack *stack = stack_of(self, caller);
+    bool tell = stack == NULL || !stack->told;
+    unsigned frames = !tell ? 0 : stack != NULL ? stack->frames : walk->count;
+    bool moved_from = (flags & HAK_RECORD_MOVED_FROM) != 0;
+    bool wide =
+        size > HAK_SMALL_SIZE_MAX || align_log2 != 0 || (flags & ~(unsigned)HAK_RECORD_MOVED_FROM) != 0;
+    size_t words = 2 + (wide ? 2 : 0) + (tell ? 1 + frames : 0);
+    unsigned form = (moved_from ? HAK_RECORD_MOVED_FROM : 0) | (wide ? HAK_RECORD_WIDE : 0) |
+                    (tell ? HAK_RECORD_STACK : 0);
     uint64_t *at = hak_reserve(self, words);
     if (HAK_UNLIKELY(at == NULL))
         return;
+    at = hak_put_word0(self, at, (unsigned)op, form, stack != NULL ? stack->id : 0);
+    at[1] = ((uint64_t)(uintptr_t)block & HAK_ADDRESS_MASK) | (wide ? 0 : (uint64_t)size << HAK_ADDRESS_BITS);
     uint64_t *next = at + 2;
     if (wide) {
-        uint64_t stored = size < HAK_WIDE_SIZE_MASK ? size : HAK_WIDE_SIZE_MASK;
-        *next++ = stored | (uint64_t)align_log2 << 56;
-        flags |= HAK_RECORD_WIDE;
+        *next++ = size;
+        *next++ = align_log2 | (flags & (HAK_RECORD_FAILED | HAK_RECORD_NOTHROW));
     }
-    if (moved) {
-        *next++ = hak_record_stack_word(walk->drop, walk->keep, push);
-        for (unsigned i = walk->keep; i < walk->count; i++)
-            *next++ = walk->frames[i].pc;
-        flags |= HAK_RECORD_STACK;
-        self->sent = walk->count;
+    if (tell) {
+        *next++ = frames;
+        *next++ = caller.pc;
+        for (unsigned i = 1; i < frames; i++)
+            *next++ = stack != NULL ? stack->values[i - 1] : walk->pcs[i];
     }
-    at[1] = ((uint64_t)(uintptr_t)block & HAK_ADDRESS_MASK) | (wide ? 0 : (uint64_t)size << HAK_ADDRESS_BITS);
-    store_counts(self);
-    settle();
-    at[0] = hak_record_word0(hak_begin_stamp(self), (unsigned)op, flags);
     hak_publish(self, words);
+    if (stack != NULL)
+        stack->told = true;
 }
 
 static void put_plain(hak_thread *self, unsigned kind, const uint64_t *body, size_t count)
@@ -74,9 +108,9 @@ static void put_plain(hak_thread *self, unsigned kind, const uint64_t *body, siz
     uint64_t *at = hak_reserve(self, 1 + count);
     if (at == NULL)
         return;
+    at = hak_put_word0(self, at, kind, 0, 0);
     for (size_t i = 0; i < count; i++)
         at[1 + i] = body[i];
-    at[0] = hak_record_word0(hak_begin_stamp(self), kind, 0);
     hak_publish(self, 1 + count);
 }
 
@@ -109,7 +143,8 @@ void hak_put_module_load(hak_thread *self, const hak_module_seen *module)
         return;
     uint32_t id_bytes =
         module->build_id_bytes < HAK_BUILD_ID_MAX_BYTES ? module->build_id_bytes : HAK_BUILD_ID_MAX_BYTES;
-    memset(at, 0, words * sizeof *at);
+    at = hak_put_word0(self, at, HAK_RECORD_MODULE_LOAD, 0, 0);
+    memset(at + 1, 0, (words - 1) * sizeof *at);
     at[1] = module->start;
     at[2] = module->end;
     at[3] = module->bias;
@@ -117,7 +152,6 @@ void hak_put_module_load(hak_thread *self, const hak_module_seen *module)
     if (id_bytes != 0)
         memcpy(&at[5], module->build_id, id_bytes);
     memcpy(&at[HAK_RECORD_MODULE_WORDS], module->path, path_bytes);
-    at[0] = hak_record_word0(hak_begin_stamp(self), HAK_RECORD_MODULE_LOAD, 0);
     hak_publish(self, words);
 }
 

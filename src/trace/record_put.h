@@ -6,9 +6,31 @@
 #include "trace/record_process.h"
 
 /* One allocation event, after it happened. block NULL: it failed (or freed, for realloc). flags:
- * HAK_RECORD_FAILED, NOTHROW, MOVED_FROM. */
-void hak_put_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
-                   unsigned align_log2, hak_frame caller);
+ * HAK_RECORD_FAILED, NOTHROW, MOVED_FROM. Any, and a size or alignment that does not fit beside the address.
+ */
+void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
+                        unsigned align_log2, hak_frame caller);
+
+/* The same. */
+HAK_INLINE void hak_put_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
+                              unsigned align_log2, hak_frame caller)
+{
+    bool plain =
+        size <= HAK_SMALL_SIZE_MAX && (flags & ~(unsigned)HAK_RECORD_MOVED_FROM) == 0 && align_log2 == 0;
+    const hak_seen_stack *stack = NULL;
+    if (HAK_LIKELY(plain && hak_walk_is_known(self)))
+        stack = hak_seen_find(&self->seen, caller);
+    if (HAK_UNLIKELY(stack == NULL || !stack->told)) {
+        hak_put_rare_alloc(self, op, flags, block, size, align_log2, caller);
+        return;
+    }
+    uint64_t *at = hak_reserve(self, 2);
+    if (HAK_UNLIKELY(at == NULL))
+        return;
+    at = hak_put_word0(self, at, (unsigned)op, flags, stack->id);
+    at[1] = ((uint64_t)(uintptr_t)block & HAK_ADDRESS_MASK) | (uint64_t)size << HAK_ADDRESS_BITS;
+    hak_publish(self, 2);
+}
 
 /* Before the block is freed, or handed to realloc. kind: an op of class free, or HAK_RECORD_REALLOC_BEGIN. */
 HAK_INLINE void hak_put_free(hak_thread *self, unsigned kind, const void *block)
@@ -16,8 +38,8 @@ HAK_INLINE void hak_put_free(hak_thread *self, unsigned kind, const void *block)
     uint64_t *at = hak_reserve(self, 2);
     if (HAK_UNLIKELY(at == NULL))
         return;
+    at = hak_put_word0(self, at, kind, 0, 0);
     at[1] = (uint64_t)(uintptr_t)block & HAK_ADDRESS_MASK;
-    at[0] = hak_record_word0(hak_begin_stamp(self), kind, 0);
     hak_publish(self, 2);
 }
 

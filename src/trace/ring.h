@@ -9,30 +9,33 @@
  * new head, so a collector that sees a ring outside, some time after the moment T, has seen everything
  * stamped up to T. "Some time" (HAK_RING_SLACK_TICKS) covers the store buffer; it replaces a fence per event.
  * Frees are stamped and published before they happen, allocations after they have happened, a realloc
- * writes both. */
+ * writes both. No fence holds an allocation's stamp back until the block is really there, so it may be a
+ * little earlier than the stamp of another thread's free that made the block: the collector puts that right
+ * (collect_session.c), which costs nothing where it does not happen. */
 #ifndef HAK_TRACE_RING_H
 #define HAK_TRACE_RING_H
 
 #include "core/base/os.h"
 #include "core/base/types.h"
 
-#define HAK_SHARE_MAGIC            UINT64_C(0x48414b5348415231) /* "HAKSHAR1" */
-#define HAK_RING_COUNT             4096 /* threads at one time; more are counted as lost */
-#define HAK_RING_BYTES             (512 * HAK_KIB)
-#define HAK_RING_WORDS             (HAK_RING_BYTES / 8)
-#define HAK_RING_CHUNK             16 /* rings that are mapped together in the program */
-#define HAK_RING_SLACK_TICKS       UINT64_C(100000)
-#define HAK_RING_INSIDE            UINT64_C(1) /* in head */
-#define HAK_STAMP_BITS             48
-#define HAK_STAMP_MASK             ((UINT64_C(1) << HAK_STAMP_BITS) - 1)
-#define HAK_ADDRESS_BITS           48
-#define HAK_ADDRESS_MASK           ((UINT64_C(1) << HAK_ADDRESS_BITS) - 1)
-#define HAK_SMALL_SIZE_MAX         UINT64_C(0xffff) /* sizes up to here fit beside the address */
-#define HAK_WIDE_SIZE_MASK         ((UINT64_C(1) << 56) - 1)
-#define HAK_RECORD_DEPTH_MAX       1024
-#define HAK_STACK_MIRROR_OF(depth) (4 * (size_t)(depth)) /* frames either side remembers, at most */
-#define HAK_RECORD_MAX_WORDS       (8 + HAK_STACK_MIRROR_OF(HAK_RECORD_DEPTH_MAX))
-#define HAK_MODULE_PATH_MAX        4000
+#define HAK_SHARE_MAGIC       UINT64_C(0x48414b5348415231) /* "HAKSHAR1" */
+#define HAK_RING_COUNT        4096                         /* threads at one time; more are counted as lost */
+#define HAK_RING_BYTES        (512 * HAK_KIB)
+#define HAK_RING_WORDS        (HAK_RING_BYTES / 8)
+#define HAK_RING_CHUNK        16 /* rings that are mapped together in the program */
+#define HAK_RING_SLACK_TICKS  UINT64_C(100000)
+#define HAK_RING_INSIDE       UINT64_C(1) /* in head */
+#define HAK_STAMP_BITS        32          /* in an event; HAK_RECORD_TIME tells the others */
+#define HAK_STACK_ID_BITS     22
+#define HAK_STACK_IDS_MAX     ((uint32_t)1 << 18) /* of one thread at one time */
+#define HAK_KIND_BITS         6
+#define HAK_ADDRESS_BITS      48
+#define HAK_ADDRESS_MASK      ((UINT64_C(1) << HAK_ADDRESS_BITS) - 1)
+#define HAK_SMALL_SIZE_MAX    UINT64_C(0xffff) /* sizes up to here fit beside the address */
+#define HAK_WIDE_SIZE_MASK    ((UINT64_C(1) << 56) - 1)
+#define HAK_RECORD_DEPTH_MAX  1024
+#define HAK_RECORD_TIME_WORDS 2
+#define HAK_MODULE_PATH_MAX   4000
 
 typedef enum hak_ring_state { HAK_RING_FREE, HAK_RING_ACTIVE, HAK_RING_ENDED } hak_ring_state;
 
@@ -40,7 +43,6 @@ typedef enum hak_ring_state { HAK_RING_FREE, HAK_RING_ACTIVE, HAK_RING_ENDED } h
 typedef struct hak_ring {
     alignas(HAK_CACHE_LINE) _Atomic uint64_t head; /* words ever written, times two, plus HAK_RING_INSIDE */
     _Atomic uint64_t lost;                         /* events that were not appended */
-    _Atomic uint64_t walks;
     _Atomic uint64_t walks_checked;
     _Atomic uint64_t walks_wrong;
     _Atomic uint64_t walks_dynamic;
@@ -73,13 +75,15 @@ typedef struct hak_share {
 #define HAK_SHARE_HEAD_BYTES ((sizeof(hak_share) + HAK_OS_PAGE_BYTES - 1) & ~(HAK_OS_PAGE_BYTES - 1))
 #define HAK_SHARE_BYTES      (HAK_SHARE_HEAD_BYTES + (size_t)HAK_RING_COUNT * HAK_RING_BYTES)
 
-/* Records are words of 64 bits. Word 0 of each: stamp, kind, flags. Kinds below HAK_OP_COUNT are events:
+/* Records are words of 64 bits. Word 0 of each, from the low end: stamp (32 bits), stack (22), kind (6), form
+ * (4). Kinds below HAK_OP_COUNT are events:
  *   word 1   address, and the size where it is small
- *   [WIDE]   size (56 bits), log2 of the alignment (8 bits)
- *   [STACK]  frames dropped at the outer end (16 bits), frames kept (24), frames added (24), then these,
- * outermost first Without STACK an allocation has the stack of the thread's previous one. */
+ *   [WIDE]   size; log2 of the alignment (8 bits), flags
+ *   [STACK]  count of frames, then their return addresses, innermost first: from here on the event's stack
+ *            stands for them in this ring; stack 0 stands for nothing */
 typedef enum hak_record_kind {
-    HAK_RECORD_PAD = 0x80,    /* skip to the start of the ring */
+    HAK_RECORD_PAD = 0x20,    /* skip to the start of the ring */
+    HAK_RECORD_TIME,          /* word 1: a full stamp; its high half is that of the events that follow */
     HAK_RECORD_THREAD_START,  /* word 1: tid, and 1 << 32 when the thread had ended already */
     HAK_RECORD_THREAD_END,    /* the name is in the ring's description */
     HAK_RECORD_REALLOC_BEGIN, /* word 1: address of the old block; the realloc event follows in this ring */
@@ -89,24 +93,23 @@ typedef enum hak_record_kind {
     HAK_RECORD_ROW,           /* pc, row */
 } hak_record_kind;
 
-enum {
-    HAK_RECORD_STACK = 1,
-    HAK_RECORD_WIDE = 2,
-    HAK_RECORD_FAILED = 4,
-    HAK_RECORD_NOTHROW = 8,
-    HAK_RECORD_MOVED_FROM = 16, /* realloc: a REALLOC_BEGIN precedes; without it the old pointer was NULL */
+enum { /* forms */
+       HAK_RECORD_STACK = 1,
+       HAK_RECORD_WIDE = 2,
+       HAK_RECORD_MOVED_FROM = 4, /* realloc: a REALLOC_BEGIN precedes; without it the old pointer was NULL */
+};
+
+enum { /* flags, in the second wide word */
+       HAK_RECORD_FAILED = 1 << 8,
+       HAK_RECORD_NOTHROW = 1 << 9,
 };
 
 #define HAK_RECORD_MODULE_WORDS 8 /* before the path */
 
-HAK_INLINE uint64_t hak_record_word0(uint64_t stamp, unsigned kind, unsigned flags)
+HAK_INLINE uint64_t hak_record_word0(uint64_t stamp, unsigned kind, unsigned form, uint32_t stack)
 {
-    return (stamp & HAK_STAMP_MASK) | (uint64_t)kind << 48 | (uint64_t)flags << 56;
-}
-
-HAK_INLINE uint64_t hak_record_stack_word(unsigned drop, unsigned keep, unsigned push)
-{
-    return (uint64_t)drop | (uint64_t)keep << 16 | (uint64_t)push << 40;
+    return (uint32_t)stamp | (uint64_t)stack << HAK_STAMP_BITS |
+           (uint64_t)(kind | form << HAK_KIND_BITS) << (HAK_STAMP_BITS + HAK_STACK_ID_BITS);
 }
 
 HAK_INLINE uint64_t hak_share_stamp(hak_share *share)

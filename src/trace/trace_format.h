@@ -44,7 +44,7 @@ typedef struct hak_trace_tail {
     bool ended;
     uint64_t duration_ns;
     uint64_t events_lost;   /* appended by nobody: dropped on request or after a failure, counted exactly */
-    uint64_t walks;         /* stack walks made */
+    uint64_t walks;         /* call stacks taken, walked or proved to be one seen before */
     uint64_t walks_checked; /* of these, compared with the unwinder */
     uint64_t walks_wrong;   /* of these, disagreed */
     uint64_t walks_dynamic; /* handed to the unwinder because a frame was dynamic */

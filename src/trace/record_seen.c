@@ -1,0 +1,171 @@
+/* record_seen.c: see record_seen.h. One thread per hak_seen; only the budget is shared. */
+#include "trace/record_seen.h"
+
+#include <string.h>
+
+#include "core/base/os.h"
+
+#define FIRST_BYTES            (16 * HAK_KIB)
+#define LEVEL_SHIFT            2  /* each level is four times the one before */
+#define LEVEL_MAX              6  /* 16 MiB */
+#define GUESS_SHARE            64 /* one guess, and one place in the index, for so many bytes */
+#define STACK_WORDS            (offsetof(hak_seen_stack, values) / sizeof(uintptr_t))
+#define REACH_MAX              (UINT32_MAX - 8)
+#define INDEX_USED_MAX(places) ((places) / 2)
+
+/* What is there before anything is remembered: any guess leads to a stack that nobody is on. */
+static uint32_t no_guesses[2];
+static hak_seen_stack no_stack;
+
+static _Atomic size_t reserved;
+
+static size_t level_bytes(unsigned level)
+{
+    return FIRST_BYTES << (LEVEL_SHIFT * (level - 1));
+}
+
+static uint32_t places_of(unsigned level)
+{
+    return (uint32_t)(level_bytes(level) / GUESS_SHARE);
+}
+
+void hak_seen_init(hak_seen *seen)
+{
+    *seen = (hak_seen){.guesses = no_guesses, .memory = (uintptr_t *)&no_stack, .guess_shift = 63};
+}
+
+void hak_seen_process_starts(void)
+{
+    atomic_store_explicit(&reserved, 0, memory_order_relaxed);
+}
+
+void hak_seen_done(hak_seen *seen)
+{
+    if (seen->level != 0) {
+        hak_os_unmap(seen->memory, level_bytes(seen->level));
+        size_t had = atomic_load_explicit(&reserved, memory_order_relaxed);
+        size_t bytes = level_bytes(seen->level);
+        while (!atomic_compare_exchange_weak(&reserved, &had, had > bytes ? had - bytes : 0))
+            continue;
+    }
+    hak_seen_init(seen);
+}
+
+/* Memory: one word that no stack has (offset 0 is none), an empty stack there, guesses, index, stacks. */
+static void lay_out(hak_seen *seen, uintptr_t *memory, unsigned level)
+{
+    uint32_t places = places_of(level);
+    size_t head = STACK_WORDS + 1;
+    seen->memory = memory;
+    seen->level = level;
+    seen->guesses = (uint32_t *)(memory + head);
+    seen->index = seen->guesses + places;
+    seen->guess_shift = 64 - (unsigned)__builtin_ctz(places);
+    seen->used = (uint32_t)(head + places); /* two tables of half a word each */
+    seen->last = seen->count = 0;
+}
+
+void hak_seen_clear(hak_seen *seen)
+{
+    if (seen->level == 0)
+        return;
+    memset(seen->guesses, 0, places_of(seen->level) * 2 * sizeof *seen->guesses);
+    lay_out(seen, seen->memory, seen->level);
+}
+
+static bool reserve(size_t bytes)
+{
+    size_t had = atomic_load_explicit(&reserved, memory_order_relaxed);
+    do
+        if (had + bytes > HAK_SEEN_BUDGET_BYTES)
+            return false;
+    while (!atomic_compare_exchange_weak(&reserved, &had, had + bytes));
+    return true;
+}
+
+/* A larger memory, empty; else the same, emptied. False: there is none. */
+static bool make_room(hak_seen *seen)
+{
+    unsigned level = seen->level + 1;
+    uint32_t age = seen->age;
+    if (level <= LEVEL_MAX && reserve(level_bytes(level))) {
+        uintptr_t *memory = hak_os_reserve(level_bytes(level), HAK_OS_PAGE_BYTES);
+        if (memory != NULL) {
+            hak_seen_done(seen);
+            lay_out(seen, memory, level);
+            seen->age = age;
+            return true;
+        }
+        atomic_fetch_sub(&reserved, level_bytes(level));
+    }
+    hak_seen_clear(seen);
+    return seen->level != 0;
+}
+
+static uint64_t hash_of(const hak_walk *walk, uintptr_t sp)
+{
+    uint64_t hash = sp;
+    for (unsigned i = 0; i < walk->count; i++)
+        hash = (hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
+}
+
+static bool reachable(const hak_walk *walk, uintptr_t sp)
+{
+    for (unsigned i = 0; i < walk->words; i++)
+        if (walk->places[i] - sp > REACH_MAX)
+            return false;
+    return true;
+}
+
+static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint64_t hash)
+{
+    unsigned words = (walk->words + HAK_SEEN_STRIDE - 1) / HAK_SEEN_STRIDE * HAK_SEEN_STRIDE;
+    hak_seen_stack *stack = (hak_seen_stack *)(seen->memory + seen->used);
+    *stack = (hak_seen_stack){.sp = caller.sp,
+                              .pc = caller.pc,
+                              .bp = caller.bp,
+                              .bp_mask = walk->entry_bp ? UINTPTR_MAX : 0,
+                              .hash = hash,
+                              .id = ++seen->count,
+                              .frames = (uint16_t)walk->count,
+                              .words = (uint16_t)words};
+    uint32_t *places = (uint32_t *)(stack->values + words);
+    for (unsigned i = 0; i < words; i++) {
+        unsigned from = i < walk->words ? i : walk->words - 1;
+        stack->values[i] = walk->values[from];
+        places[i] = (uint32_t)(walk->places[from] - caller.sp);
+    }
+    seen->used += (uint32_t)(STACK_WORDS + words + words / 2);
+    return stack;
+}
+
+hak_seen_stack *hak_seen_learn(hak_seen *seen, const hak_walk *walk, hak_frame caller)
+{
+    if (!reachable(walk, caller.sp))
+        return NULL;
+    uint64_t hash = hash_of(walk, caller.sp);
+    uint32_t *guess = hak_seen_guess(seen, caller);
+    size_t need = STACK_WORDS + (walk->words + HAK_SEEN_STRIDE) * 3 / 2 + 1;
+    for (unsigned rounds = 0; rounds <= LEVEL_MAX; rounds++) {
+        uint32_t places = seen->level == 0 ? 0 : places_of(seen->level);
+        uint32_t at = (uint32_t)hash & (places - 1);
+        while (places != 0 && seen->index[at] != 0) {
+            hak_seen_stack *known = (hak_seen_stack *)(seen->memory + seen->index[at]);
+            if (known->hash == hash && hak_seen_holds(known, caller)) {
+                *guess = seen->last = seen->index[at];
+                return known;
+            }
+            at = (at + 1) & (places - 1);
+        }
+        if (places != 0 && seen->used + need <= level_bytes(seen->level) / sizeof(uintptr_t) &&
+            seen->count < INDEX_USED_MAX(places) && seen->count < HAK_STACK_IDS_MAX - 1) {
+            *guess = seen->last = seen->index[at] = seen->used;
+            return append(seen, walk, caller, hash);
+        }
+        if (!make_room(seen))
+            return NULL;
+        guess = hak_seen_guess(seen, caller);
+    }
+    return NULL;
+}
