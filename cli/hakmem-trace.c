@@ -434,11 +434,25 @@ static int wait_for(const settings *s, int control_fd, const running *run)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* A caller may have closed descriptors 0 to 2: our own must not take their numbers, and the program must find
+ * them closed. */
+static void keep_low_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        close(fd);
+}
+
 /* Started by a library that was preloaded by hand; nobody waits for us. */
 static int collect_for_library(const char *name)
 {
     settings s = {
         .collect = {.depth = DEFAULT_DEPTH, .control_fd = -1, .output = getenv("HAKMEM_TRACE_OUTPUT")}};
+    close_range(3, ~0U, 0); /* the program's: whoever waits for their end must not wait for us */
+    keep_low_descriptors();
     s.collect.listen_fd = hak_collect_listen_at(name);
     if (s.collect.listen_fd < 0)
         return LAUNCH_FAILED;
@@ -459,6 +473,7 @@ int main(int argc, char **argv)
     int control_fd;
     if (argc == 3 && strcmp(argv[1], "--collector") == 0)
         return collect_for_library(argv[2]);
+    keep_low_descriptors();
     parse(argc, argv, &s);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {

@@ -36,6 +36,7 @@ typedef struct member {
     uint64_t pid;
     uint64_t start_ns;
     int pid_fd; /* own duplicate; -1: unknown */
+    char *path; /* of its trace; NULL: no memory for it */
     bool is_main;
 } member;
 
@@ -102,6 +103,17 @@ static member *find_pid(server *s, uint64_t pid)
     return NULL;
 }
 
+static bool is_taken(void *arg, const char *path)
+{
+    server *s = arg;
+    bool taken = false;
+    pthread_mutex_lock(&s->lock);
+    for (const member *m = s->members; m != NULL && !taken; m = m->next)
+        taken = m->path != NULL && strcmp(m->path, path) == 0;
+    pthread_mutex_unlock(&s->lock);
+    return taken;
+}
+
 /* Who this process comes from: a fork says so itself, a new image replaces the old one of the same pid, else
  * the parent by pid. Called with the lock. */
 static void set_origin(server *s, const hak_hello *hello, hak_session_origin *origin)
@@ -155,7 +167,8 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
     if (report == NULL || m == NULL)
         goto no_memory;
     *m = (member){.server = s, .pid = pid, .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0)};
-    hak_session_origin origin = {.pid = pid, .pid_fd = m->pid_fd >= 0 ? dup(m->pid_fd) : -1};
+    hak_session_origin origin = {
+        .pid = pid, .pid_fd = m->pid_fd >= 0 ? dup(m->pid_fd) : -1, .is_taken = is_taken, .server = s};
     origin.same_ids = hello->own_pid == pid;
     pthread_mutex_lock(&s->lock);
     set_origin(s, hello, &origin);
@@ -175,6 +188,7 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
         goto no_file;
     m->start_ns = hak_session_start_ns(session);
     m->session = session;
+    m->path = strdup(report->path);
     pthread_mutex_lock(&s->lock);
     m->next = s->members;
     s->members = m;

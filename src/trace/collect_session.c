@@ -162,9 +162,10 @@ static bool choose_path(hak_session *session, const char *comm)
     bool fits = !session->origin.plain_name && strstr(pattern, "%p") == NULL
                     ? name_beside(pattern, comm, pid, session->path, sizeof session->path)
                     : hak_collect_name(pattern, comm, pid, session->path, sizeof session->path);
-    if (!fits || session->origin.plain_name || session->options.force)
+    if (!fits || session->origin.plain_name)
         return fits;
-    /* One that exists already is another image of the same process: number it. */
+    /* Another image of the same process has the name: number it. Files of earlier recordings are numbered
+     * around as well, or replaced by force. */
     size_t len = strlen(session->path);
     size_t stem = len > 3 && strcmp(session->path + len - 3, ".gz") == 0 ? len - 3 : len;
     char tail[4];
@@ -172,7 +173,8 @@ static bool choose_path(hak_session *session, const char *comm)
     memcpy(tail, session->path + stem, len - stem + 1);
     for (unsigned n = 2; n < 1000; n++) {
         snprintf(part, sizeof part, "%s.part", session->path);
-        if (access(session->path, F_OK) != 0 && access(part, F_OK) != 0)
+        bool there = !session->options.force && (access(session->path, F_OK) == 0 || access(part, F_OK) == 0);
+        if (!there && !session->origin.is_taken(session->origin.server, session->path))
             return true;
         snprintf(session->path + stem, sizeof session->path - stem, ".%u%s", n, tail);
     }

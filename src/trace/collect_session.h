@@ -16,6 +16,8 @@ typedef struct hak_session_origin {
     uint64_t parent_start_ns; /* of the parent's or predecessor's trace, 0: none */
     bool same_ids;            /* the program's ids are those of the collector's /proc: no other namespace */
     bool plain_name;          /* the output pattern is used as it is */
+    bool (*is_taken)(void *server, const char *path); /* another trace of this recording has the name */
+    void *server;
 } hak_session_origin;
 
 /* A session with its shared segment; *segment is the descriptor to hand to the program (owned by the

@@ -6,9 +6,9 @@
 
 enum { FIRST_TABLE = 1024 };
 
-static size_t home_of(uint32_t parent, uint64_t pc)
+static size_t home_of(uint32_t parent, uint64_t pc, uint32_t generation)
 {
-    return (size_t)hak_mix64(pc ^ ((uint64_t)parent << 40) ^ parent);
+    return (size_t)hak_mix64(pc ^ ((uint64_t)parent << 40) ^ parent ^ (uint64_t)generation << 32);
 }
 
 bool hak_context_map_init(hak_context_map *map)
@@ -20,7 +20,7 @@ bool hak_context_map_init(hak_context_map *map)
         hak_context_map_done(map);
         return false;
     }
-    map->nodes[0] = (hak_trace_node){0, 0};
+    map->nodes[0] = (hak_trace_node){.parent = 0};
     map->depths[0] = 0;
     return true;
 }
@@ -40,7 +40,8 @@ static bool widen(hak_context_map *map)
     if (wide == NULL)
         return false;
     for (size_t node = 1; node < map->count; node++) {
-        size_t at = home_of(map->nodes[node].parent, map->nodes[node].pc) & (slots - 1);
+        const hak_trace_node *moved = &map->nodes[node];
+        size_t at = home_of(moved->parent, moved->pc, moved->generation) & (slots - 1);
         while (wide[at] != 0)
             at = (at + 1) & (slots - 1);
         wide[at] = (uint32_t)node;
@@ -51,7 +52,7 @@ static bool widen(hak_context_map *map)
     return true;
 }
 
-static uint32_t create(hak_context_map *map, uint32_t parent, uint64_t pc)
+static uint32_t create(hak_context_map *map, uint32_t parent, uint64_t pc, uint32_t generation)
 {
     if (map->count >= HAK_TRACE_MAX_CONTEXTS || map->depths[parent] >= HAK_TRACE_MAX_DEPTH)
         return 0;
@@ -59,22 +60,23 @@ static uint32_t create(hak_context_map *map, uint32_t parent, uint64_t pc)
         !HAK_GROW(&map->depths, &map->depths_room, map->count + 1) ||
         (map->count * 2 > map->mask && !widen(map)))
         return 0;
-    size_t at = home_of(parent, pc) & map->mask;
+    size_t at = home_of(parent, pc, generation) & map->mask;
     while (map->table[at] != 0)
         at = (at + 1) & map->mask;
     uint32_t node = (uint32_t)map->count++;
-    map->nodes[node] = (hak_trace_node){parent, pc};
+    map->nodes[node] = (hak_trace_node){parent, generation, pc};
     map->depths[node] = (uint16_t)(map->depths[parent] + 1);
     map->table[at] = node;
     return node;
 }
 
-uint32_t hak_context_map_add(hak_context_map *map, uint32_t parent, uint64_t pc)
+uint32_t hak_context_map_add(hak_context_map *map, uint32_t parent, uint64_t pc, uint32_t generation)
 {
-    size_t at = home_of(parent, pc) & map->mask;
+    size_t at = home_of(parent, pc, generation) & map->mask;
     for (uint32_t node; (node = map->table[at]) != 0; at = (at + 1) & map->mask) {
-        if (map->nodes[node].parent == parent && map->nodes[node].pc == pc)
+        const hak_trace_node *seen = &map->nodes[node];
+        if (seen->parent == parent && seen->pc == pc && seen->generation == generation)
             return node;
     }
-    return create(map, parent, pc);
+    return create(map, parent, pc, generation);
 }

@@ -1,5 +1,5 @@
-/* context_map.h: (parent, return address) to a dense node number, both ways: the tree of call contexts. One
- * thread. About 24 bytes a node. */
+/* context_map.h: (parent, return address, its generation: reuse.h) to a dense node number, both ways: the
+ * tree of call contexts. One thread. About 24 bytes a node. */
 #ifndef HAK_TRACE_CONTEXT_MAP_H
 #define HAK_TRACE_CONTEXT_MAP_H
 
@@ -20,6 +20,6 @@ void hak_context_map_done(hak_context_map *map);
 
 /* The node, created when new. 0 when HAK_TRACE_MAX_CONTEXTS or HAK_TRACE_MAX_DEPTH is reached or there is no
  * memory. parent < map->count. */
-uint32_t hak_context_map_add(hak_context_map *map, uint32_t parent, uint64_t pc);
+uint32_t hak_context_map_add(hak_context_map *map, uint32_t parent, uint64_t pc, uint32_t generation);
 
 #endif

@@ -176,36 +176,44 @@ static const char *get_threads(hak_wire_in in, hak_tables *tables)
     return in.bad ? bad_number : NULL;
 }
 
-static const char *get_module(hak_wire_in *in, hak_tables *tables)
+/* again: the tables have the module; only whose addresses they are is followed once more. */
+static const char *get_module(hak_wire_in *in, hak_tables *tables, bool again)
 {
     hak_trace_module module = {.start = hak_get_varint(in)};
     module.end = hak_get_varint(in);
     module.bias = hak_get_varint(in);
     module.from_ns = hak_get_varint(in);
-    const char *fault = NULL;
-    module.path = get_text(in, tables, HAK_PATH_MAX_BYTES, NULL, &fault);
-    if (fault != NULL)
-        return fault;
-    size_t id_bytes;
+    size_t path_bytes, id_bytes;
+    const uint8_t *path = hak_get_bytes(in, &path_bytes);
     const uint8_t *id = hak_get_bytes(in, &id_bytes);
+    if (path == NULL || path_bytes > HAK_PATH_MAX_BYTES)
+        return "bad path of a module";
     if (id == NULL || id_bytes > HAK_BUILD_ID_MAX_BYTES)
         return "bad build-id";
+    if (module.start < module.end)
+        hak_reuse_load(&tables->reuse, module.start, module.end,
+                       hak_reuse_identity(path, path_bytes, id, id_bytes));
+    if (again)
+        return NULL;
+    module.path = hak_tables_text(tables, path, path_bytes);
+    if (module.path == NULL)
+        return out_of_memory;
     memcpy(module.build_id, id, id_bytes);
     module.build_id_bytes = (uint8_t)id_bytes;
     return hak_tables_module_load(tables, &module);
 }
 
-static const char *get_modules(hak_wire_in in, hak_tables *tables)
+static const char *get_modules(hak_wire_in in, hak_tables *tables, bool again)
 {
     while (hak_wire_left(&in) != 0) {
         uint64_t type = hak_get_varint(&in);
         const char *fault = NULL;
         if (type == HAK_MODULE_LOAD) {
-            fault = get_module(&in, tables);
+            fault = get_module(&in, tables, again);
         } else if (type == HAK_MODULE_UNLOAD) {
             uint64_t start = hak_get_varint(&in);
             uint64_t time_ns = hak_get_varint(&in);
-            fault = in.bad ? bad_number : hak_tables_module_unload(tables, start, time_ns);
+            fault = in.bad ? bad_number : again ? NULL : hak_tables_module_unload(tables, start, time_ns);
         } else {
             fault = "unknown module record";
         }
@@ -256,7 +264,8 @@ static const char *get_contexts(hak_decoder *decoder, hak_wire_in in, hak_tables
             return "bad context: its parent does not come before it";
         if (!HAK_GROW(&decoder->contexts, &decoder->contexts_room, (size_t)own + 1))
             return out_of_memory;
-        uint32_t node = hak_context_map_add(&tables->contexts, decoder->contexts[own - up], pc);
+        uint32_t node = hak_context_map_add(&tables->contexts, decoder->contexts[own - up], pc,
+                                            hak_reuse_generation(&tables->reuse, pc));
         if (node == 0)
             return "too many or too deep contexts";
         decoder->contexts[own] = node;
@@ -342,7 +351,7 @@ static const char *get_section(hak_decoder *decoder, unsigned tag, hak_wire_in b
     case HAK_SECTION_THREADS:
         return get_threads(body, tables);
     case HAK_SECTION_MODULES:
-        return get_modules(body, tables);
+        return get_modules(body, tables, false);
     case HAK_SECTION_ROWS:
         return get_rows(body, tables);
     case HAK_SECTION_RSS:
@@ -401,9 +410,10 @@ const char *hak_decode_data(hak_decoder *decoder, const uint8_t *raw, size_t raw
             return "section twice";
         if (tag < HAK_SECTION_OPTIONAL)
             seen[tag] = true;
-        if (again && tag >= HAK_SECTION_THREADS && tag <= HAK_SECTION_RSS)
+        if (again && tag >= HAK_SECTION_THREADS && tag <= HAK_SECTION_RSS && tag != HAK_SECTION_MODULES)
             continue;
-        const char *fault = get_section(decoder, tag, body, tables);
+        const char *fault = again && tag == HAK_SECTION_MODULES ? get_modules(body, tables, true)
+                                                                : get_section(decoder, tag, body, tables);
         if (fault != NULL)
             return fault;
     }

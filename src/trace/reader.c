@@ -338,6 +338,7 @@ int hak_reader_rewind(hak_reader *reader, hak_trace_error *error)
     reader->ended = reader->partial = false;
     reader->decoder.left = 0;
     hak_live_done(&reader->live);
+    hak_reuse_clear(&reader->tables.reuse);
     hak_index_done(&reader->index);
     if (!hak_index_add(&reader->index, reader->head_bytes, 0))
         return hak_trace_fail(error, "out of memory");

@@ -1,11 +1,24 @@
-/* record_unwinder.c: see record_unwinder.h. Holds no lock of its own. Any thread once loaded. */
+/* record_unwinder.c: see record_unwinder.h. Holds no lock of its own. Any thread once loaded.
+ *
+ * libunwind tests addresses by writing a byte from them to a pipe, and opens that pipe anew when its
+ * descriptors have been closed: two descriptors that stay in the program, and a byte read from and written to
+ * whatever file of the program has their numbers later. Its call of pipe2(2) is therefore bound to one that
+ * fails for us; an address that it would have tested then counts as unreadable. */
 #include "trace/record_unwinder.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
+
+#include "core/base/bits.h"
+#include "trace/record_process.h"
 
 #define TEXT_OF(x)    #x
 #define NAME_OF(x)    TEXT_OF(x)
@@ -20,10 +33,61 @@ static struct {
 } unwinder;
 static _Atomic bool ready;
 
+/* The program may use libunwind itself: its own calls get their pipe. */
+static int pipe_for_others(int *fds, int flags)
+{
+    if (hak_self.inside_sp == 0)
+        return (int)syscall(SYS_pipe2, fds, flags);
+    errno = EMFILE;
+    return -1;
+}
+
+static uintptr_t dynamic_value(const struct link_map *map, ElfW(Sxword) tag)
+{
+    for (const ElfW(Dyn) *at = map->l_ld; at->d_tag != DT_NULL; at++)
+        if (at->d_tag == tag)
+            return (uintptr_t)at->d_un.d_val; /* the loader has made addresses absolute */
+    return 0;
+}
+
+/* Whole pages of it, writable for as long as that takes; they stay writable, as lazy binding leaves them. */
+static bool store_pointer(uintptr_t at, uintptr_t value)
+{
+    uintptr_t page = hak_align_down(at, HAK_OS_PAGE_BYTES);
+    if (mprotect((void *)page, at + sizeof value - page, PROT_READ | PROT_WRITE) != 0)
+        return false;
+    memcpy((void *)at, &value, sizeof value);
+    return true;
+}
+
+static bool bind_pipe(void *handle)
+{
+    struct link_map *map = NULL;
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map == NULL)
+        return false;
+    const char *names = (const char *)dynamic_value(map, DT_STRTAB);
+    const ElfW(Sym) *symbols = (const ElfW(Sym) *)dynamic_value(map, DT_SYMTAB);
+    const struct {
+        ElfW(Sxword) table, bytes;
+    } kinds[] = {{DT_JMPREL, DT_PLTRELSZ}, {DT_RELA, DT_RELASZ}};
+    for (size_t k = 0; k < HAK_COUNT_OF(kinds) && names != NULL && symbols != NULL; k++) {
+        const ElfW(Rela) *rela = (const ElfW(Rela) *)dynamic_value(map, kinds[k].table);
+        size_t count = rela == NULL ? 0 : dynamic_value(map, kinds[k].bytes) / sizeof *rela;
+        for (size_t i = 0; i < count; i++) {
+            size_t type = ELF64_R_TYPE(rela[i].r_info);
+            const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(rela[i].r_info)];
+            if ((type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT) &&
+                strcmp(names + symbol->st_name, "pipe2") == 0)
+                return store_pointer(map->l_addr + rela[i].r_offset, (uintptr_t)pipe_for_others);
+        }
+    }
+    return false;
+}
+
 void hak_unwinder_load(void)
 {
     void *handle = dlopen(UNWINDER_FILE, RTLD_NOW | RTLD_LOCAL);
-    if (handle == NULL)
+    if (handle == NULL || !bind_pipe(handle))
         return;
     unw_addr_space_t *space = dlsym(handle, NAME_OF(UNW_OBJ(local_addr_space)));
     int (*set_caching)(unw_addr_space_t, unw_caching_policy_t);

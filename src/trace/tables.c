@@ -23,6 +23,7 @@ bool hak_tables_init(hak_tables *tables)
 void hak_tables_done(hak_tables *tables)
 {
     hak_context_map_done(&tables->contexts);
+    hak_reuse_clear(&tables->reuse);
     free(tables->threads);
     free(tables->modules);
     free(tables->rows);

@@ -4,6 +4,7 @@
 #define HAK_TRACE_TABLES_H
 
 #include "trace/context_map.h"
+#include "trace/reuse.h"
 #include "trace/trace_format.h"
 
 typedef struct hak_tables {
@@ -21,6 +22,7 @@ typedef struct hak_tables {
     hak_trace_rss *rss;
     size_t rss_room;
     uint32_t rss_count;
+    hak_reuse reuse;             /* of the modules up to the member at hand */
     struct hak_text_block *text; /* strings live here */
     size_t text_bytes;
 } hak_tables;

@@ -72,8 +72,9 @@ typedef struct hak_trace_thread {
 } hak_trace_thread;
 
 typedef struct hak_trace_node {
-    uint32_t parent; /* smaller than the node's own number; 0 is the root (outermost side) */
-    uint64_t pc;     /* return address */
+    uint32_t parent;     /* smaller than the node's own number; 0 is the root (outermost side) */
+    uint32_t generation; /* tells modules apart that had the same addresses in turn; 0: the first */
+    uint64_t pc;         /* return address */
 } hak_trace_node;
 
 /* A frame row the recorder learned: lets a trainer write policies without the binary. */

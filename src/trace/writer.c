@@ -7,6 +7,7 @@
 #include "trace/check.h"
 #include "trace/encode.h"
 #include "trace/error.h"
+#include "trace/reuse.h"
 #include "trace/sink.h"
 
 struct hak_writer {
@@ -14,6 +15,7 @@ struct hak_writer {
     hak_encoder *encoder;
     hak_context_map contexts;
     hak_live live;
+    hak_reuse reuse;
     hak_bytes thread_ids; /* uint64_t each, by thread index */
     uint32_t threads;
     uint32_t modules;
@@ -44,6 +46,7 @@ static void free_writer(hak_writer *writer)
     hak_encoder_free(writer->encoder);
     hak_context_map_done(&writer->contexts);
     hak_live_done(&writer->live);
+    hak_reuse_clear(&writer->reuse);
     hak_bytes_done(&writer->thread_ids);
     free(writer);
 }
@@ -97,7 +100,7 @@ static void end_member(hak_writer *writer)
 
 uint32_t hak_writer_context(hak_writer *writer, uint32_t parent, uint64_t pc)
 {
-    return hak_context_map_add(&writer->contexts, parent, pc);
+    return hak_context_map_add(&writer->contexts, parent, pc, 0); /* a member holds one generation */
 }
 
 uint32_t hak_writer_thread(hak_writer *writer, uint64_t tid, const char *name)
@@ -135,6 +138,10 @@ void hak_writer_module_load(hak_writer *writer, const hak_trace_module *module)
     if (writer->modules == HAK_TRACE_MAX_MODULES || module->start >= module->end)
         return;
     writer->modules++;
+    uint64_t identity =
+        hak_reuse_identity(module->path, strlen(module->path), module->build_id, module->build_id_bytes);
+    if (hak_reuse_load(&writer->reuse, module->start, module->end, identity))
+        end_member(writer);
     hak_encoder_module_load(writer->encoder, module);
     end_member_if_full(writer);
 }

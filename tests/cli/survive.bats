@@ -1,0 +1,282 @@
+#!/usr/bin/env bats
+# Nothing lost, nobody harmed: what programs do to themselves, and to a recorder in them.
+
+load scenes.bash
+setup() { scenes_setup; }
+
+# ---- ends ----
+
+@test "killed, crashed, aborted or left at once: all that was appended is in the trace" {
+  for scene in kill segv fault abort _exit; do
+    same "$scene.gz" "$scene" 1000
+    whole "$scene.gz"
+    [ "$(marked "$scene.gz")" -eq 1000 ]
+  done
+}
+
+@test "quick_exit and exit from another thread: handlers at exit are recorded as well" {
+  same quick.gz quick_exit 1000
+  whole quick.gz
+  [ "$(marked quick.gz)" -eq 1010 ]
+  same thread.gz thread_exit 1000
+  whole thread.gz
+  [ "$(marked thread.gz)" -eq 1110 ]
+}
+
+@test "the exit status is in the trace and the signal in the wrapper's status" {
+  run hakmem-trace -q -o k.gz "$scenes" kill 10
+  [ "$status" -eq 137 ]
+}
+
+# ---- exec and fork ----
+
+@test "exec at any moment, out of threads that allocate: a trace for each image" {
+  same x.gz exec 6
+  [ "$(ls ./*.gz | wc -l)" -eq 7 ]
+  whole ./*.gz
+  [ "$(marked ./*.gz)" -eq 700 ]
+}
+
+@test "a tree of forks: a trace for each process, linked by parent" {
+  same tree.gz fork_tree 3 3
+  count=$(ls ./*.gz | wc -l)
+  whole ./*.gz
+  hakmem-report -q --json --top=1 ./*.gz >tree.json
+  /usr/bin/python3 - "$count" <<'END'
+import json, sys
+traces = json.load(open("tree.json"))["traces"]
+assert len(traces) == int(sys.argv[1]) == 40, len(traces)
+pids = {t["pid"] for t in traces}
+roots = [t for t in traces if t["parent_pid"] not in pids]
+assert len(roots) == 1, roots
+END
+  [ "$(marked ./*.gz)" -eq $((10 + 39 * 5)) ]
+}
+
+@test "a hundred children that are killed or leave at once, beside an allocating thread" {
+  same many.gz fork_many 100
+  [ "$(ls ./*.gz | wc -l)" -eq 76 ] # vfork without a call is no process of its own
+  whole ./*.gz
+  [ "$(marked ./*.gz)" -eq 150 ]
+}
+
+@test "a daemon: forked twice, own session, every descriptor closed" {
+  "$scenes" daemon "$PWD/plain.txt"
+  until_true 10 test -s plain.txt
+  hakmem-trace -q -o d.gz "$scenes" daemon "$PWD/traced.txt"
+  until_true 10 test -s traced.txt
+  diff plain.txt traced.txt
+  until_true 10 test -z "$(ls ./*.part 2>/dev/null)"
+  until_true 10 eval '[ "$(ls ./*.gz | wc -l)" -eq 2 ]' # the process between makes no call
+  whole ./*.gz
+  [ "$(marked ./*.gz)" -eq 1011 ]
+}
+
+@test "a program that resets LD_PRELOAD for its children: they are not recorded, it is" {
+  run hakmem-trace -q -o e.gz env -u LD_PRELOAD "$scenes" work 1 10
+  [ "$status" -eq 6 ]
+  [ "$output" = worked ]
+  whole ./*.gz
+  [ "$(ls ./*.gz | wc -l)" -eq 1 ]
+}
+
+# ---- surroundings ----
+
+@test "descriptors, signals, masks, limits, timers, threads and children are as without us" {
+  same s.gz surroundings
+  whole s.gz
+}
+
+@test "descriptors closed by the caller stay closed" {
+  for closed in '<&-' '>&-' '2>&-' '<&- >&-' '<&- 2>&-'; do
+    rm -f ./*.gz plain.txt traced.txt
+    status=0
+    eval "$scenes reuse_numbers plain.txt $closed" || status=$?
+    traced=0
+    eval "hakmem-trace -q -o c.gz $scenes reuse_numbers traced.txt $closed" || traced=$?
+    [ "$status" -eq "$traced" ]
+    diff plain.txt traced.txt
+    whole c.gz
+  done
+}
+
+@test "descriptors given by the caller arrive, closefrom(3) and numbers used again harm neither" {
+  hakmem-trace -q -o g.gz bash -c 'echo five >&5' 5>five.txt
+  [ "$(cat five.txt)" = five ]
+  same r.gz reuse_numbers mine.txt
+  [ "$(cat mine.txt)" = "$(printf 'mine\nmine')" ] # once plain, once traced
+  whole r.gz
+  [ "$(marked r.gz)" -eq 1000 ]
+}
+
+@test "another root, another user, another folder" {
+  [ "$(id -u)" -eq 0 ] || skip "needs root"
+  mkdir empty
+  chmod 755 empty
+  same root.gz chroot empty
+  same user.gz setuid
+  same folder.gz chdir /
+  whole ./*.gz
+  [ "$(marked root.gz root.scenes.*.gz)" -eq 53 ]
+  [ "$(marked user.gz user.scenes.*.gz)" -eq 53 ]
+  [ "$(marked folder.gz)" -eq 20 ]
+}
+
+@test "a process id namespace of its own" {
+  unshare -pf --mount-proc true 2>/dev/null || skip "unshare is not permitted here"
+  same n.gz kill 10
+  rm n.gz
+  run unshare -pf --mount-proc hakmem-trace -q -o n.gz "$scenes" fork_tree 1 2
+  [ "$status" -eq 0 ]
+  run hakmem-trace -q -o o.gz unshare -pf --mount-proc "$scenes" fork_tree 1 2
+  echo "$output"
+  [ "$status" -eq 0 ]
+  whole ./*.gz
+  [ "$(marked ./n*.gz)" -eq 20 ]
+  [ "$(marked ./o*.gz)" -eq 20 ]
+}
+
+# ---- stacks and signals ----
+
+@test "own SIGPROF and SIGSEGV handlers, alternate stacks, a stack overflow" {
+  same prof.gz sigprof
+  [ "$(marked prof.gz)" -eq 100 ]
+  same segv.gz sigsegv
+  [ "$(marked segv.gz)" -eq 200 ]
+  same overflow.gz overflow
+  whole ./*.gz
+}
+
+@test "longjmp, coroutines, tail calls" {
+  same jump.gz longjmp
+  [ "$(marked jump.gz)" -eq $((100 * 4 + 100)) ]
+  same co.gz coroutines
+  [ "$(marked co.gz)" -eq 400 ]
+  same tails.gz tails
+  [ "$(marked tails.gz)" -eq 1000 ]
+  whole ./*.gz
+}
+
+@test "C++ exceptions, thrown through frames that were recorded" {
+  cat >x.cc <<'END'
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <vector>
+static int deep(int n) {
+  std::string s(40 + n % 7, 'x');
+  if (n == 0) throw std::runtime_error(s);
+  return deep(n - 1) + static_cast<int>(s.size());
+}
+int main() {
+  int caught = 0;
+  for (int i = 0; i < 2000; i++)
+    try { deep(i % 60); } catch (const std::exception &e) { caught++; }
+  try { std::vector<char> v; v.reserve(static_cast<size_t>(-1)); } catch (const std::length_error &) { caught++; }
+  std::printf("%d\n", caught);
+}
+END
+  g++ -O1 -o x x.cc
+  ./x >plain.txt
+  hakmem-trace -q -o x.gz ./x >traced.txt
+  diff plain.txt traced.txt
+  whole x.gz
+  hakmem-report x.gz | grep -q deep
+}
+
+@test "recursion of 500 and of 100,000 frames" {
+  same r500.gz recursion 500
+  [ "$(marked r500.gz)" -eq 6 ]
+  same r100000.gz recursion 100000
+  [ "$(marked r100000.gz)" -eq 1001 ]
+  whole ./*.gz
+}
+
+@test "generated code" {
+  command -v node >/dev/null || skip "node is not installed"
+  script='let a=[];for(let i=0;i<20000;i++)a.push({i:"x"+i});console.log(a.map(o=>o.i).join("").length)'
+  node -e "$script" >plain.txt
+  hakmem-trace -q -o j.gz node -e "$script" >traced.txt
+  diff plain.txt traced.txt
+  whole j.gz
+}
+
+@test "a stripped program" {
+  cp "$scenes" stripped
+  strip stripped
+  scenes=./stripped
+  same s.gz work 1 10000
+  whole s.gz
+  [ "$(marked s.gz)" -eq 100 ]
+}
+
+# ---- contexts, threads, modules ----
+
+@test "many contexts" {
+  same c.gz contexts 14
+  whole c.gz
+  [ "$(marked c.gz)" -eq 16384 ]
+}
+
+@test "a thousand threads at once, by name, and thousands after one another" {
+  same t.gz threads 1000
+  whole t.gz
+  [ "$(marked t.gz)" -eq 1000 ]
+  [ "$(hakmem-report -q --json --top=1 t.gz | grep -o '"name":"worker"' | wc -l)" -eq 1000 ]
+  same s.gz thread_stream 3000
+  whole s.gz
+  [ "$(marked s.gz)" -eq 3000 ]
+}
+
+@test "different libraries at one address are told apart" {
+  for name in one two; do
+    printf '#include <stdlib.h>\nint work(int n) { for (int i = 0; i < n; i++) free(valloc(%d)); return 0; }\n' \
+      "$((${#name} + ${#PWD}))" >$name.c
+    cc -O0 -shared -fPIC -Wl,--build-id -o lib$name.so $name.c
+  done
+  same m.gz modules ./libone.so ./libtwo.so
+  grep -q 'one address' plain.out
+  whole m.gz
+  [ "$(marked m.gz)" -eq 100 ]
+  hakmem-report -q --json m.gz >m.json
+  /usr/bin/python3 -c '
+import json
+sites = json.load(open("m.json"))["sites"]
+calls = {name: sum(s["calls"] for s in sites if s["frames"] and (s["frames"][0]["module"] or "").endswith(name)) for name in ("libone.so", "libtwo.so")}
+assert calls == {"libone.so": 50, "libtwo.so": 50}, calls'
+}
+
+@test "allocation within dl_iterate_phdr, while another thread loads and unloads" {
+  echo 'int work(int n) { return n; }' >w.c
+  cc -shared -fPIC -o libw.so w.c
+  same l.gz loader_lock ./libw.so
+  whole l.gz
+}
+
+# ---- preloads ----
+
+@test "preloaded by hand: the library starts the collector itself" {
+  run env LD_PRELOAD="$HAKMEM_LIB/libhakmem-trace.so" HAKMEM_TRACE_OUTPUT=hand.gz "$scenes" work 1 10000
+  [ "$status" -eq 6 ]
+  [ "$output" = worked ]
+  until_true 20 eval 'ls ./*.gz'
+  whole ./*.gz
+  [ "$(marked ./*.gz)" -eq 100 ]
+  timeout 10 sh -c 'env LD_PRELOAD=$0 HAKMEM_TRACE_OUTPUT=p.%p.gz $1 work 1 10 9>&1 | cat' \
+    "$HAKMEM_LIB/libhakmem-trace.so" "$scenes" # the collector holds no end of the pipe
+  "$scenes" surroundings >plain.txt
+  LD_PRELOAD="$HAKMEM_LIB/libhakmem-trace.so" HAKMEM_TRACE_OUTPUT=b.%p.gz "$scenes" surroundings >traced.txt
+  diff plain.txt traced.txt
+}
+
+@test "before another allocator: jemalloc, and libhakmem" {
+  for other in "$(ldconfig -p | sed -n 's/.*libjemalloc.so.2.*=> //p' | head -n 1)" "$HAKMEM_LIB/libhakmem.so"; do
+    [ -e "$other" ] || continue
+    rm -f ./*.gz
+    run env LD_PRELOAD="$other" hakmem-trace -q -o p.gz "$scenes" fork_tree 1 2
+    echo "$other: $output"
+    [ "$status" -eq 0 ]
+    whole ./*.gz
+    [ "$(marked ./*.gz)" -eq 20 ]
+  done
+}
