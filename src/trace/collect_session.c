@@ -99,6 +99,7 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
     share->size_bytes = HAK_SHARE_BYTES;
     share->depth = options->depth;
     share->drop = options->drop;
+    share->same_ids = origin->same_ids;
     share->clock = hak_clock_is_tsc() ? HAK_CLOCK_TSC : HAK_CLOCK_COUNTER;
     share->tsc_base = hak_tsc();
     share->magic = HAK_SHARE_MAGIC;
@@ -296,11 +297,18 @@ static void give_back(hak_session *session, hak_consumer *consumer)
     atomic_store(&consumer->ring->state, HAK_RING_FREE);
 }
 
+static bool is_gone(const hak_session *session, const hak_consumer *consumer)
+{
+    return session->origin.same_ids && hak_proc_thread_lives(session->origin.pid, session->origin.pid) &&
+           !hak_proc_thread_lives(session->origin.pid, consumer->tid);
+}
+
 /* Rings of threads that ended, saying so or not. */
 static void reap(hak_session *session, uint64_t now_ns)
 {
-    bool look = now_ns >= session->reap_at_ns && session->consumers_room > 1;
-    if (now_ns >= session->reap_at_ns)
+    bool wanted = atomic_exchange(&session->share->rings_wanted, 0) != 0;
+    bool look = (now_ns >= session->reap_at_ns && session->consumers_room > 1) || wanted;
+    if (look)
         session->reap_at_ns = now_ns + REAP_EVERY_NS;
     for (size_t i = 0; i < session->consumers_room; i++) {
         hak_consumer *consumer = &session->consumers[i];
@@ -308,12 +316,13 @@ static void reap(hak_session *session, uint64_t now_ns)
         if (state == HAK_RING_FREE || atomic_load(&consumer->ring->head) >> 1 != consumer->tail)
             continue;
         bool gone = state == HAK_RING_ENDED;
-        if (!gone && look && consumer->has_thread && session->origin.same_ids)
-            gone = hak_proc_thread_lives(session->origin.pid, session->origin.pid) &&
-                   !hak_proc_thread_lives(session->origin.pid, consumer->tid);
+        if (!gone && consumer->has_thread && (look || state == HAK_RING_ENDING))
+            gone = is_gone(session, consumer);
         if (gone && atomic_load(&consumer->ring->head) >> 1 == consumer->tail)
             give_back(session, consumer);
     }
+    if (look)
+        atomic_fetch_add(&session->share->rings_looked, 1);
 }
 
 /* ---- merging ---- */

@@ -27,6 +27,9 @@
 #define PATIENCE_NS    UINT64_C(5000000000) /* a collector that does not move for so long is given up */
 #define WAIT_NS        10000000             /* between looks at its heart */
 #define JOIN_TIMEOUT_S 10
+#define RING_WAIT_NS   1000000 /* between looks for a ring */
+#define RING_LOOKS     2       /* of the collector at all threads, before a thread goes without */
+#define RING_AGAIN_NS  UINT64_C(1000000000) /* for so long nobody waits again after that */
 #define PREPARE_WORDS  (HAK_RING_WORDS / 8) /* how far a producer runs between looks at the consumer */
 #define ENDING_ROUNDS                                                                                        \
     3 /* of PTHREAD_DESTRUCTOR_ITERATIONS (4): let other destructors free their memory first */
@@ -42,9 +45,12 @@ hak_live *hak_live_page = &off_page;
 hak_share *hak_shared;
 
 static _Atomic uint32_t state;
-static uint32_t epoch;                          /* counts joins: rings of earlier ones are not ours */
-static uint64_t session;                        /* the collector's number for this process */
-static _Atomic uintptr_t chunks[CHUNK_COUNT];   /* where each chunk of rings is mapped; 0: nowhere yet */
+static uint32_t epoch;                        /* counts joins: rings of earlier ones are not ours */
+static uint64_t session;                      /* the collector's number for this process */
+static _Atomic uintptr_t chunks[CHUNK_COUNT]; /* where each chunk of rings is mapped; 0: nowhere yet */
+static hak_walk *walks[HAK_RING_COUNT];       /* by ring: whoever owns the ring owns the walk */
+static _Atomic uint64_t
+    no_ring_until_ns; /* all rings belong to living threads: who finds none goes without */
 static char socket_name[HAK_SOCKET_NAME_BYTES]; /* "" until known */
 static pthread_key_t ending_key;
 static bool ending_key_made;
@@ -253,6 +259,26 @@ static hak_ring *ring_take(size_t *index)
     return NULL;
 }
 
+/* Threads that have ended hold rings until the collector has seen it. */
+static hak_ring *ring_wait(size_t *index)
+{
+    hak_ring *ring = ring_take(index);
+    uint64_t since = hak_os_monotonic_ns();
+    uint32_t looked = atomic_load(&hak_shared->rings_looked);
+    if (ring != NULL || hak_shared->drop != 0 || since < atomic_load(&no_ring_until_ns))
+        return ring;
+    while (ring == NULL && atomic_load(&hak_shared->rings_looked) - looked < RING_LOOKS &&
+           hak_os_monotonic_ns() - since < PATIENCE_NS && atomic_load(&hak_shared->stopped) == 0) {
+        struct timespec pause = {.tv_nsec = RING_WAIT_NS};
+        atomic_store(&hak_shared->rings_wanted, 1);
+        syscall(SYS_nanosleep, &pause, NULL);
+        ring = ring_take(index);
+    }
+    if (ring == NULL)
+        atomic_store(&no_ring_until_ns, hak_os_monotonic_ns() + RING_AGAIN_NS);
+    return ring;
+}
+
 static bool thread_claim(hak_thread *self)
 {
     if (self->epoch == epoch && self->ring != NULL)
@@ -264,14 +290,19 @@ static bool thread_claim(hak_thread *self)
         stop_recording();
         return false;
     }
-    if (self->walk == NULL)
-        self->walk = hak_walk_new(hak_shared->depth, (uint32_t)hak_tsc());
-    hak_ring *ring = self->walk != NULL ? ring_take(&index) : NULL;
+    hak_ring *ring = ring_wait(&index);
+    if (ring != NULL && walks[index] == NULL)
+        walks[index] = hak_walk_new(hak_shared->depth, (uint32_t)hak_tsc());
+    if (ring != NULL && walks[index] == NULL) {
+        atomic_store(&ring->state, HAK_RING_FREE);
+        ring = NULL;
+    }
     if (ring == NULL) {
         atomic_fetch_add(&hak_shared->lost, 1);
         errno = saved;
         return false;
     }
+    self->walk = walks[index];
     ring->tid = (uint32_t)syscall(SYS_gettid);
     prctl(PR_GET_NAME, ring->name);
     self->words = (uint64_t *)(chunk_at(index / HAK_RING_CHUNK) + index % HAK_RING_CHUNK * HAK_RING_BYTES);
@@ -306,10 +337,14 @@ static void thread_end(void *value)
     prctl(PR_GET_NAME, self->ring->name);
     hak_put_thread_end(self);
     hak_ring *ring = self->ring;
-    self->ring = NULL;
+    bool seen_dead = hak_shared->same_ids != 0;
     hak_seen_done(&self->seen);
-    self->ended = true;
-    atomic_store_explicit(&ring->state, HAK_RING_ENDED, memory_order_release);
+    self->seen.final = true;
+    if (!seen_dead) {
+        self->ring = NULL;
+        self->ended = true;
+    }
+    atomic_store_explicit(&ring->state, seen_dead ? HAK_RING_ENDING : HAK_RING_ENDED, memory_order_release);
     errno = saved;
 }
 

@@ -19,10 +19,10 @@ typedef struct hak_thread {
     uint64_t limit;      /* head may grow up to here before hak_thread_room must look again */
     uint32_t stamp_high; /* of the last stamp, as the collector knows it */
     hak_seen seen;
-    hak_walk *walk;
+    hak_walk *walk;  /* belongs to the ring */
     uint32_t epoch;  /* of the process when ring was claimed */
     uint32_t ending; /* rounds of thread-specific destructors that have passed */
-    bool ended;      /* its end was recorded; it came back */
+    bool ended;      /* its end was recorded and its ring given up; it came back */
 } hak_thread;
 
 typedef struct hak_live {

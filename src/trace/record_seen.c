@@ -86,6 +86,8 @@ static bool reserve(size_t bytes)
 /* A larger memory, empty; else the same, emptied. False: there is none. */
 static bool make_room(hak_seen *seen)
 {
+    if (seen->final)
+        return false;
     unsigned level = seen->level + 1;
     uint32_t age = seen->age;
     if (level <= LEVEL_MAX && reserve(level_bytes(level))) {

@@ -39,6 +39,7 @@ typedef struct hak_seen {
     uint32_t count;
     uint32_t age; /* of the walks in it (hak_walk_age) */
     unsigned level;
+    bool final;      /* takes no more memory: its thread has ended, nobody would give it back */
     uint32_t *index; /* the same offsets, by hash */
 } hak_seen;
 

@@ -37,7 +37,14 @@
 #define HAK_RECORD_TIME_WORDS 2
 #define HAK_MODULE_PATH_MAX   4000
 
-typedef enum hak_ring_state { HAK_RING_FREE, HAK_RING_ACTIVE, HAK_RING_ENDED } hak_ring_state;
+/* ENDING: its thread has said THREAD_END but may still free what the C library kept for it; the collector
+ * sees when it is gone. ENDED: nothing follows. */
+typedef enum hak_ring_state {
+    HAK_RING_FREE,
+    HAK_RING_ACTIVE,
+    HAK_RING_ENDING,
+    HAK_RING_ENDED
+} hak_ring_state;
 
 /* What a thread writes, what the collector writes, and what both do, on lines of their own. */
 typedef struct hak_ring {
@@ -60,15 +67,17 @@ typedef struct hak_share {
     uint64_t magic;
     uint64_t size_bytes;
     uint64_t tsc_base;
-    uint32_t depth; /* frames kept per context, 1 … HAK_RECORD_DEPTH_MAX */
-    uint32_t drop;  /* a full ring drops instead of waiting */
-    uint32_t clock; /* hak_clock_kind: TSC or COUNTER */
-    uint32_t reserved;
+    uint32_t depth;    /* frames kept per context, 1 … HAK_RECORD_DEPTH_MAX */
+    uint32_t drop;     /* a full ring drops instead of waiting */
+    uint32_t clock;    /* hak_clock_kind: TSC or COUNTER */
+    uint32_t same_ids; /* the collector sees by thread ids who is alive */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t counter; /* the clock, where the TSC is not one */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t beat;    /* the collector's heart: grows while it lives */
     _Atomic uint32_t stopped;                         /* recording has ended, by whichever side */
     _Atomic uint32_t rings_high;                      /* rings ever used are 0 … this number - 1 */
     _Atomic uint64_t lost;                            /* events of threads that found no ring */
+    _Atomic uint32_t rings_wanted;                    /* a thread waits for a ring */
+    _Atomic uint32_t rings_looked; /* times that all rings were looked at for dead threads */
     hak_ring rings[HAK_RING_COUNT];
 } hak_share;
 

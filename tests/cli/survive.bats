@@ -223,9 +223,9 @@ END
   whole t.gz
   [ "$(marked t.gz)" -eq 1000 ]
   [ "$(hakmem-report -q --json --top=1 t.gz | grep -o '"name":"worker"' | wc -l)" -eq 1000 ]
-  same s.gz thread_stream 3000
+  same s.gz thread_stream 5000
   whole s.gz
-  [ "$(marked s.gz)" -eq 3000 ]
+  [ "$(marked s.gz)" -eq 5000 ]
 }
 
 @test "different libraries at one address are told apart" {
