@@ -39,16 +39,36 @@ static void print_text(const report *r, const report_arguments *args)
         report_growers(r, stdout);
         report_sizes(r, stdout);
         report_threads(r, stdout);
+        report_advice(r, stdout);
     }
     report_remarks(r, stdout);
 }
 
 static unsigned needs_of(const report_arguments *args)
 {
-    unsigned needs = 0;
+    unsigned needs = args->checks_count != 0 ? REPORT_NEEDS_TREE : 0;
     for (unsigned i = 0; i < args->views_count; i++)
         needs |= args->views[i]->needs;
     return needs;
+}
+
+/* A broken budget is 1. */
+static int judge(const report *r, const report_arguments *args)
+{
+    unsigned broken = 0;
+    for (unsigned i = 0; i < args->checks_count; i++)
+        broken += !report_check_holds(r, &args->checks[i]);
+    return broken != 0 ? REPORT_BROKEN : REPORT_FINE;
+}
+
+static void print_report(const report *r, const report_arguments *args)
+{
+    if (args->form == FORM_JSON)
+        report_json(r, stdout);
+    else if (args->form == FORM_CSV)
+        report_csv(r, stdout);
+    else if (args->checks_count == 0 || args->views_count != 0)
+        print_text(r, args);
 }
 
 static int run_report(const report_arguments *args, hak_places *places, char **paths, size_t count)
@@ -56,13 +76,8 @@ static int run_report(const report_arguments *args, hak_places *places, char **p
     report r;
     int status = report_load(&r, &args->options, places, paths, count, needs_of(args));
     if (status == REPORT_FINE) {
-        if (args->form == FORM_JSON)
-            report_json(&r, stdout);
-        else if (args->form == FORM_CSV)
-            report_csv(&r, stdout);
-        else
-            print_text(&r, args);
-        status = flush_output();
+        print_report(&r, args);
+        status = worse(judge(&r, args), flush_output());
     }
     report_free(&r);
     return status;

@@ -101,6 +101,7 @@ void report_diff(const report *base, const report *new, FILE *out);
 
 /* For programs. */
 void report_json(const report *r, FILE *out);
+void report_advice_json(const report *r, FILE *out); /* elements of an array */
 void report_csv(const report *r, FILE *out);
 void report_diff_json(const report *base, const report *new, FILE *out);
 

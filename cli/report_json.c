@@ -236,6 +236,8 @@ void report_json(const report *r, FILE *out)
         fputs(i == 0 ? "\n" : ",\n", out);
         put_trace(&r->traces[i], out);
     }
+    fputs("],\n\"advice\":[", out);
+    report_advice_json(r, out);
     fprintf(out, "],\n\"sites_total\":%zu,\"sites\":[", r->list_count);
     for (size_t i = 0; i < report_shown(r, r->list_count); i++) {
         fputs(i == 0 ? "\n" : ",\n", out);

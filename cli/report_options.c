@@ -21,6 +21,7 @@ const report_view report_views[] = {
     {"sizes", 0, report_sizes},
     {"threads", 0, report_threads},
     {"sites", 0, report_sites_table},
+    {"advice", 0, report_advice},
     {NULL, 0, NULL},
 };
 
@@ -32,12 +33,13 @@ const char report_help[] =
     "  hakmem-report --at=peak --invert a.gz       what the greatest heap was made of\n"
     "  hakmem-report --leaks --suppressions=lsan.supp a.gz\n"
     "  hakmem-report --diff before.gz after.gz     what a change did\n"
+    "  hakmem-report --check='peak<200M' --check='leaked=0' a.gz     budgets: status 1 when broken\n"
     "  hakmem-report hakmem-trace.make.*.gz        a tree of processes as one\n"
     "  hakmem-report --partial a.trace.gz.part     a recording that was killed, or still runs\n"
     "  hakmem-report --verify app.trace.gz         check every byte; status 0 or 2\n"
     "\n"
     "Usage: hakmem-report [OPTIONS] TRACE…\n"
-    "Views (several may be given; without one: sites, growers, sizes, threads):\n"
+    "Views (several may be given; without one: sites, growers, sizes, threads, advice):\n"
     "  --sites           calls, bytes, share of the peak, leavings, lifetime by place in the source\n"
     "  --tree            call tree from main down\n"
     "  --invert          from the allocating functions to their callers\n"
@@ -48,12 +50,16 @@ const char report_help[] =
     "  --growers         who pays for growing by copying\n"
     "  --sizes           histogram of sizes\n"
     "  --threads         who allocates, who frees, who frees for whom\n"
+    "  --advice          what could be changed, what it would save\n"
     "  --diff            BASE NEW: what changed, by function\n"
     "What counts:\n"
     "  --from=T, --to=T  allocations made in that time (1.5s, 200ms; since the start)\n"
     "  --at=T, --at=peak what was live then\n"
     "  --filter=function:NAME, module:NAME, thread:NAME-OR-ID   may be given several times; * and ? match\n"
     "  --suppressions=FILE   leaks that are known, as LeakSanitizer has them\n"
+    "Budgets:\n"
+    "  --check=FIGURE<N  status 1 and one line when it does not hold: peak<200M, leaked=0,\n"
+    "                    calls(parse)<1e6, temporary<30%; may be given several times\n"
     "How it is shown:\n"
     "  --sort=KEY        peak (default), calls, bytes, live, temporary, lifetime, fragmentation, copied,\n"
     "                    cross-thread\n"
@@ -91,6 +97,7 @@ enum {
     OPT_FILTER,
     OPT_SUPPRESSIONS,
     OPT_THRESHOLD,
+    OPT_CHECK,
 };
 
 static const struct option long_options[] = {{"sort", required_argument, NULL, OPT_SORT},
@@ -112,6 +119,8 @@ static const struct option long_options[] = {{"sort", required_argument, NULL, O
                                              {"growers", no_argument, NULL, OPT_VIEW},
                                              {"sizes", no_argument, NULL, OPT_VIEW},
                                              {"threads", no_argument, NULL, OPT_VIEW},
+                                             {"advice", no_argument, NULL, OPT_VIEW},
+                                             {"check", required_argument, NULL, OPT_CHECK},
                                              {"diff", no_argument, NULL, OPT_DIFF},
                                              {"from", required_argument, NULL, OPT_FROM},
                                              {"to", required_argument, NULL, OPT_TO},
@@ -219,6 +228,13 @@ static const char *take_view(report_arguments *args, const char *name)
     return NULL;
 }
 
+static const char *take_check(report_arguments *args)
+{
+    if (args->checks_count == REPORT_CHECKS_MAX)
+        return "too many checks";
+    return report_check_parse(optarg, &args->checks[args->checks_count++]);
+}
+
 static const char *take_sort(report_options *options, const char *text)
 {
     const report_order *order = report_order_named(text);
@@ -264,6 +280,8 @@ static const char *take_option(int option, const char *name, report_arguments *a
         return take_threshold(options, optarg);
     case OPT_COLOR:
         return take_color(args);
+    case OPT_CHECK:
+        return take_check(args);
     case OPT_VIEW:
         return take_view(args, name);
     default:
@@ -344,6 +362,8 @@ int report_parse(report_arguments *args, int argc, char **argv)
         return usage("", "no trace given");
     if (args->diff && operands != 2)
         return usage("", "--diff takes two traces, BASE and NEW");
+    if (args->diff && args->checks_count != 0)
+        return usage("", "--check judges traces, not differences");
     look_at_terminal(args);
     return REPORT_FINE;
 }

@@ -3,6 +3,7 @@
 #define HAK_CLI_REPORT_OPTIONS_H
 
 #include "cli/report.h"
+#include "cli/report_check.h"
 
 typedef enum report_form { FORM_TEXT, FORM_JSON, FORM_CSV } report_form;
 
@@ -26,6 +27,8 @@ typedef struct report_arguments {
     const char *suppressions; /* file */
     const report_view *views[REPORT_VIEWS_MAX];
     unsigned views_count;
+    report_check checks[REPORT_CHECKS_MAX];
+    unsigned checks_count;
 } report_arguments;
 
 /* The views an option can choose, ended by one without a name. */

@@ -128,3 +128,53 @@ load report_app
     run "$report" --diff "$data/app.gz"
     [ "$status" -eq 2 ]
 }
+
+@test "advice names the place, the evidence and the saving" {
+    awk 'BEGIN { for (i = 1; i <= 1000; i++) print "malloc 1 64 0x10\nfree 1"
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" reuse.gz
+    run "$report" --advice reuse.gz
+    [[ "$output" == *"reuse a buffer: 100% of its blocks, 64 B at most, are freed before the next allocation; saves 1.00 K allocations (100% of all)"* ]]
+    awk 'BEGIN { print "malloc 1 1000 0x20"
+                 for (i = 2; i <= 200; i++) print "realloc", i - 1, i, i * 1000, "0x20"
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" grow.gz
+    run "$report" --advice grow.gz
+    [[ "$output" == *"0x20"*"reserve: it grows to 195 KiB by copying; saves 199 allocations"*"19.0 MiB of copies"* ]]
+    awk 'BEGIN { print "thread 1 a"; for (i = 1; i <= 1000; i++) print "malloc", i, "64 0x10"
+                 print "thread 2 b"; for (i = 1; i <= 1000; i++) print "free", i
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" remote.gz
+    run "$report" --advice remote.gz
+    [[ "$output" == *"freed by another thread: 100% of its blocks"* ]]
+    printf 'malloc 1 100000000 0x30\nend 9000000000\n' | "$HAKMEM_BIN/make_trace" huge.gz
+    run "$report" --advice huge.gz
+    [[ "$output" == *"huge pages would serve: 95.4 MiB"*"saves about 24.4 K page faults"* ]]
+    "$report" --json reuse.gz > result.json
+    json "r['advice'][0]['kind'] == 'reuse' and r['advice'][0]['saves_calls'] == 1000"
+    printf 'malloc 1 64 0x10\nend 9\n' | "$HAKMEM_BIN/make_trace" none.gz
+    run "$report" --advice none.gz
+    [[ "$output" != *Advice* ]]
+}
+
+@test "budgets: 0 when they hold, 1 with a line for each that does not, 2 when not understood" {
+    run "$report" --check='calls(Cache::add) = 50' --check='temporary<50%' --check='threads=2' --check='duration<1s' \
+        --check='rss<1M' --check='bytes(temp)>6000' "$data/app.gz"
+    [ "$status" -eq 0 ]
+    run --separate-stderr "$report" --check='peak<200M' --check='calls<=101' "$data/app.gz"
+    [ "$status" -eq 0 ]
+    [ -z "$output$stderr" ]
+    run --separate-stderr "$report" --check='peak<10K' --check='leaked=0' --check='calls(add)<1e1' --check='calls<1K' "$data/app.gz"
+    [ "$status" -eq 1 ]
+    [ -z "$output" ]
+    [ "$(wc -l <<< "$stderr")" -eq 3 ]
+    [[ "$stderr" == "hakmem-report: check failed: peak<10K: is 17.3 KiB, 7.32 KiB over (+73.2%); most in Cache::add  app.cc:9 (12.4 KiB)"* ]]
+    [[ "$stderr" == *"leaked=0: is 17.3 KiB, 17.3 KiB over; most in Cache::add"* ]]
+    [[ "$stderr" == *"calls(add)<1e1: is 50, 40 over (+400.0%); most in Cache::add"* ]]
+    echo 'leak:app' > all.supp
+    run "$report" --suppressions=all.supp --check='leaked=0' "$data/app.gz"
+    [ "$status" -eq 0 ]
+    for wrong in 'peak' 'peak<' 'weak<1' 'peak<1x' 'rss(a)<1' 'calls()<1' 'calls(a<1' 'peak<-1' 'peak<nan'; do
+        run "$report" --check="$wrong" "$data/app.gz"
+        [ "$status" -eq 2 ]
+    done
+    run "$report" --check='peak<1' nowhere.gz
+    [ "$status" -eq 2 ]
+}
