@@ -300,6 +300,32 @@ static void smallest_stacks(void)
     }
 }
 
+/* Mappings that grow and move while others map: an address given up by one thread is taken by the next. */
+static void *moving_thread(void *context)
+{
+    for (size_t i = 0; i < scaled(20); i++) {
+        size_t size = 2 * MIB;
+        char *at = malloc(size);
+        while (size < 24 * MIB) {
+            at[size - 1] = (char)i;
+            at = realloc(at, size + size / 2);
+            EXPECT_OF(at != NULL && at[size - 1] == (char)i, size);
+            size += size / 2;
+        }
+        free(at);
+    }
+    return context;
+}
+
+static void moving_mappings(void)
+{
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++)
+        threads[i] = start(moving_thread, NULL, 65536, false);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
 /* Hundreds of libraries with thread-locals, each a file of its own. */
 #define LIBRARIES 300
 static void *(*plugin_make[LIBRARIES])(size_t);
@@ -393,6 +419,7 @@ static const stress_row table[] = {
     {"wandering_blocks", wandering_blocks, 0},
     {"cancellation", cancellation, 0},
     {"smallest_stacks", smallest_stacks, 0},
+    {"moving_mappings", moving_mappings, 0},
     {"hundreds_of_libraries", hundreds_of_libraries, 0},
     {"own_namespace", own_namespace, 0},
 };
