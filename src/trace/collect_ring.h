@@ -12,6 +12,7 @@ typedef struct hak_consumer {
     uint64_t visible; /* words that may be consumed */
     uint64_t high;    /* half of the stamps to come */
     uint64_t last;    /* stamp used last: a thread's events keep their order */
+    bool busy;        /* its next record waits for another ring's free */
     bool broken;      /* the producer wrote nonsense: the ring is skipped from then on */
 
     bool has_thread;

@@ -32,6 +32,7 @@
 #define RSS_LATER_NS   UINT64_C(100000000)
 #define RSS_EARLY_NS   UINT64_C(5000000000)
 #define REAP_EVERY_NS  UINT64_C(1000000000)
+#define FIRST_DEPTH    8     /* rings that wait for each other's frees, at most */
 #define OWNER_TRIES    20000 /* of 50 us: how long the end of another thread's realloc is waited for */
 #define STATUS_WAIT_MS 1000
 #define UNKNOWN_STATUS UINT32_MAX
@@ -386,13 +387,17 @@ static void let_owner_end(hak_session *session, hak_consumer *owner, const hak_r
         look_again(owner);
         if (hak_consumer_peek(owner, &end)) {
             bool ends = end.kind == HAK_OP_REALLOC || end.kind == HAK_OP_REALLOCARRAY;
-            if (!ends)
+            bool before = end.kind == HAK_RECORD_ROW || end.kind == HAK_RECORD_MODULE_LOAD;
+            if (!ends && !before)
                 break;
             hak_events_record(&session->events, owner, &end, hak_clock_ns(&session->clock, record->stamp),
                               true);
             hak_consumer_take(owner, &end);
+            if (before) /* its walk met new code */
+                continue;
             return;
         }
+        hak_consumer_release(owner); /* its ring may be full */
         struct pollfd dead = {.fd = session->origin.pid_fd, .events = POLLIN};
         struct timespec pause = {.tv_nsec = 50000};
         if (session->origin.pid_fd >= 0 && poll(&dead, 1, 0) > 0)
@@ -409,8 +414,11 @@ static bool gives_up(const hak_record *record, uint64_t address)
     return frees && record->address == address;
 }
 
+static void use(hak_session *session, hak_consumer *consumer, const hak_record *record, unsigned depth);
+
 /* This ring up to and with its next record that gives the address up, if there is one by `until`. */
-static bool use_up_to_free(hak_session *session, hak_consumer *consumer, uint64_t address, uint64_t until)
+static bool use_up_to_free(hak_session *session, hak_consumer *consumer, uint64_t address, uint64_t until,
+                           unsigned depth)
 {
     hak_consumer ahead = *consumer;
     hak_record record;
@@ -420,25 +428,22 @@ static bool use_up_to_free(hak_session *session, hak_consumer *consumer, uint64_
         if (gives_up(&record, address))
             end = ahead.tail;
     }
-    while (end != 0 && consumer->tail < end && hak_consumer_peek(consumer, &record)) {
-        hak_events_record(&session->events, consumer, &record, hak_clock_ns(&session->clock, record.stamp),
-                          true);
-        hak_consumer_take(consumer, &record);
-    }
+    while (end != 0 && consumer->tail < end && hak_consumer_peek(consumer, &record))
+        use(session, consumer, &record, depth);
     return end != 0;
 }
 
 /* `record` allocates an address that is still live here. Its stamp may have been read before the block was
  * there (ring.h), so the free that made it may be stamped a little later, in another ring: that comes first.
  * It has been published before the block could be handed out. */
-static void free_first(hak_session *session, const hak_consumer *consumer, const hak_record *record)
+static void free_first(hak_session *session, const hak_record *record, unsigned depth)
 {
     for (size_t i = 0; i < session->consumers_room; i++) {
         hak_consumer *other = &session->consumers[i];
-        if (other == consumer || other->broken)
+        if (other->busy || other->broken)
             continue;
         look_again(other);
-        if (!use_up_to_free(session, other, record->address, record->stamp + HAK_RING_SLACK_TICKS))
+        if (!use_up_to_free(session, other, record->address, record->stamp + HAK_RING_SLACK_TICKS, depth))
             continue;
         session->disturbed = true;
         if (other->pending == record->address)
@@ -447,11 +452,14 @@ static void free_first(hak_session *session, const hak_consumer *consumer, const
     }
 }
 
-static void use(hak_session *session, hak_consumer *consumer, const hak_record *record)
+/* depth: how many rings are waiting for this one. */
+static void use(hak_session *session, hak_consumer *consumer, const hak_record *record, unsigned depth)
 {
     uint64_t time_ns = hak_clock_ns(&session->clock, record->stamp);
-    if (HAK_UNLIKELY(!hak_events_record(&session->events, consumer, record, time_ns, false))) {
-        free_first(session, consumer, record);
+    if (HAK_UNLIKELY(!hak_events_record(&session->events, consumer, record, time_ns, depth == FIRST_DEPTH))) {
+        consumer->busy = true;
+        free_first(session, record, depth + 1);
+        consumer->busy = false;
         time_ns = hak_clock_ns(&session->clock, record->stamp);
         hak_events_record(&session->events, consumer, record, time_ns, true);
     }
@@ -477,7 +485,7 @@ static uint64_t drain_top(hak_session *session, uint64_t limit)
             let_owner_end(session, owner, next);
             return used;
         }
-        use(session, top, next);
+        use(session, top, next, 0);
         used++;
     } while (!session->disturbed && peek(session, top, limit) && next->stamp <= until);
     if (hak_consumer_peek(top, next) && next->stamp <= limit) {

@@ -73,6 +73,11 @@ void hak_seen_clear(hak_seen *seen)
     lay_out(seen, seen->memory, seen->level);
 }
 
+size_t hak_seen_bytes(const hak_seen *seen)
+{
+    return seen->level == 0 ? 0 : level_bytes(seen->level);
+}
+
 static bool reserve(size_t bytes)
 {
     size_t had = atomic_load_explicit(&reserved, memory_order_relaxed);

@@ -51,6 +51,8 @@ void hak_seen_clear(hak_seen *seen);
 /* Forgets all and gives the memory back. */
 void hak_seen_done(hak_seen *seen);
 
+size_t hak_seen_bytes(const hak_seen *seen); /* of memory taken */
+
 /* Nothing of the process is in use yet: after a fork the arenas of other threads do not count. */
 void hak_seen_process_starts(void);
 

@@ -119,3 +119,33 @@ END
   run hakmem-trace -o /proc/none.gz echo out
   [[ "$output" == *"/proc/none.gz"* ]]
 }
+
+@test "blocks that wander between threads: every free is of a block that is known" {
+  cat >w.c <<'END'
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+static void *work(void *arg) {
+  void *p[8] = {0}; unsigned x = (unsigned)(size_t)arg * 7919 + 1;
+  for (int i = 0; i < 200000; i++) {
+    x = x * 1103515245 + 12345; unsigned k = x >> 20 & 7;
+    if (x >> 28 & 1 && p[k]) p[k] = realloc(p[k], 100 + (x >> 24 & 63)); else { free(p[k]); p[k] = malloc(100 + (x >> 24 & 31)); }
+  }
+  for (int k = 0; k < 8; k++) free(p[k]);
+  return 0;
+}
+int main(void) {
+  pthread_t t[4]; mallopt(M_ARENA_MAX, 1);
+  for (int i = 0; i < 4; i++) pthread_create(&t[i], 0, work, (void *)(size_t)(i + 1));
+  for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
+}
+END
+  cc -O1 -pthread -o w w.c
+  GLIBC_TUNABLES=glibc.malloc.tcache_count=0 hakmem-trace -q -o w.gz ./w
+  hakmem-report --json w.gz >w.json
+  /usr/bin/python3 -c '
+import json
+t = json.load(open("w.json"))["traces"][0]
+print(t["allocations"], t["foreign_frees"], t["events_lost"])
+assert t["allocations"] >= 800000 and t["foreign_frees"] == 0 and t["events_lost"] == 0'
+}
