@@ -49,6 +49,8 @@ static unsigned needs_of(const report_arguments *args)
     unsigned needs = args->checks_count != 0 ? REPORT_NEEDS_TREE : 0;
     for (unsigned i = 0; i < args->views_count; i++)
         needs |= args->views[i]->needs;
+    for (unsigned i = 0; i < args->exports_count; i++)
+        needs |= args->exports[i].format->needs;
     return needs;
 }
 
@@ -67,7 +69,7 @@ static void print_report(const report *r, const report_arguments *args)
         report_json(r, stdout);
     else if (args->form == FORM_CSV)
         report_csv(r, stdout);
-    else if (args->checks_count == 0 || args->views_count != 0)
+    else if ((args->checks_count == 0 && args->exports_count == 0) || args->views_count != 0)
         print_text(r, args);
 }
 
@@ -78,6 +80,8 @@ static int run_report(const report_arguments *args, hak_places *places, char **p
     if (status == REPORT_FINE) {
         print_report(&r, args);
         status = worse(judge(&r, args), flush_output());
+        for (unsigned i = 0; i < args->exports_count; i++)
+            status = worse(status, export_write(&r, &args->exports[i]));
     }
     report_free(&r);
     return status;

@@ -34,6 +34,7 @@ const char report_help[] =
     "  hakmem-report --leaks --suppressions=lsan.supp a.gz\n"
     "  hakmem-report --diff before.gz after.gz     what a change did\n"
     "  hakmem-report --check='peak<200M' --check='leaked=0' a.gz     budgets: status 1 when broken\n"
+    "  hakmem-report --export=pprof:app.pb.gz a.gz && go tool pprof -top app.pb.gz\n"
     "  hakmem-report hakmem-trace.make.*.gz        a tree of processes as one\n"
     "  hakmem-report --partial a.trace.gz.part     a recording that was killed, or still runs\n"
     "  hakmem-report --verify app.trace.gz         check every byte; status 0 or 2\n"
@@ -60,6 +61,9 @@ const char report_help[] =
     "Budgets:\n"
     "  --check=FIGURE<N  status 1 and one line when it does not hold: peak<200M, leaked=0,\n"
     "                    calls(parse)<1e6, temporary<30%; may be given several times\n"
+    "For other viewers:\n"
+    "  --export=FORMAT:FILE   pprof, heaptrack, folded, speedscope, dhat, callgrind or massif; FILE may be "
+    "-\n"
     "How it is shown:\n"
     "  --sort=KEY        peak (default), calls, bytes, live, temporary, lifetime, fragmentation, copied,\n"
     "                    cross-thread\n"
@@ -98,6 +102,7 @@ enum {
     OPT_SUPPRESSIONS,
     OPT_THRESHOLD,
     OPT_CHECK,
+    OPT_EXPORT,
 };
 
 static const struct option long_options[] = {{"sort", required_argument, NULL, OPT_SORT},
@@ -121,6 +126,7 @@ static const struct option long_options[] = {{"sort", required_argument, NULL, O
                                              {"threads", no_argument, NULL, OPT_VIEW},
                                              {"advice", no_argument, NULL, OPT_VIEW},
                                              {"check", required_argument, NULL, OPT_CHECK},
+                                             {"export", required_argument, NULL, OPT_EXPORT},
                                              {"diff", no_argument, NULL, OPT_DIFF},
                                              {"from", required_argument, NULL, OPT_FROM},
                                              {"to", required_argument, NULL, OPT_TO},
@@ -235,6 +241,13 @@ static const char *take_check(report_arguments *args)
     return report_check_parse(optarg, &args->checks[args->checks_count++]);
 }
 
+static const char *take_export(report_arguments *args)
+{
+    if (args->exports_count == REPORT_EXPORTS_MAX)
+        return "too many exports";
+    return export_parse(optarg, &args->exports[args->exports_count++]);
+}
+
 static const char *take_sort(report_options *options, const char *text)
 {
     const report_order *order = report_order_named(text);
@@ -282,6 +295,8 @@ static const char *take_option(int option, const char *name, report_arguments *a
         return take_color(args);
     case OPT_CHECK:
         return take_check(args);
+    case OPT_EXPORT:
+        return take_export(args);
     case OPT_VIEW:
         return take_view(args, name);
     default:
@@ -362,8 +377,8 @@ int report_parse(report_arguments *args, int argc, char **argv)
         return usage("", "no trace given");
     if (args->diff && operands != 2)
         return usage("", "--diff takes two traces, BASE and NEW");
-    if (args->diff && args->checks_count != 0)
-        return usage("", "--check judges traces, not differences");
+    if (args->diff && (args->checks_count != 0 || args->exports_count != 0))
+        return usage("", "--check and --export are for traces, not for differences");
     look_at_terminal(args);
     return REPORT_FINE;
 }

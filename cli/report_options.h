@@ -2,6 +2,7 @@
 #ifndef HAK_CLI_REPORT_OPTIONS_H
 #define HAK_CLI_REPORT_OPTIONS_H
 
+#include "cli/export.h"
 #include "cli/report.h"
 #include "cli/report_check.h"
 
@@ -29,6 +30,8 @@ typedef struct report_arguments {
     unsigned views_count;
     report_check checks[REPORT_CHECKS_MAX];
     unsigned checks_count;
+    export_request exports[REPORT_EXPORTS_MAX];
+    unsigned exports_count;
 } report_arguments;
 
 /* The views an option can choose, ended by one without a name. */

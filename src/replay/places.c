@@ -328,6 +328,16 @@ int hak_stacks_get(hak_stacks *stacks, uint32_t node, uint64_t time_ns, unsigned
     return (int)count;
 }
 
+int hak_stacks_node(hak_stacks *stacks, uint32_t node, uint64_t time_ns, uint32_t *frames, uint32_t max)
+{
+    const chain *c = chain_of(stacks, node, time_ns);
+    if (c == NULL)
+        return -1;
+    uint32_t count = c->count < max ? c->count : max;
+    memcpy(frames, stacks->links + c->first, count * sizeof *frames);
+    return (int)count;
+}
+
 uint8_t *hak_stacks_mark(hak_stacks *stacks, hak_place_match matches, const void *context, uint32_t *count)
 {
     uint8_t *keep = calloc(stacks->nodes_count, 1);

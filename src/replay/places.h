@@ -48,6 +48,9 @@ enum { HAK_STACK_WRAPPERS = 1 /* keep the wrappers at the inner end */ };
 int hak_stacks_get(hak_stacks *stacks, uint32_t node, uint64_t time_ns, unsigned flags, uint32_t *frames,
                    uint32_t max);
 
+/* The places of one node alone, its callers left out; otherwise as hak_stacks_get with wrappers. */
+int hak_stacks_node(hak_stacks *stacks, uint32_t node, uint64_t time_ns, uint32_t *frames, uint32_t max);
+
 /* keep[node] = 1 for each node on whose stack is a place that `matches`; an array of *count for the caller
  * to free, NULL: no memory. */
 typedef bool (*hak_place_match)(const void *context, const hak_place *place);

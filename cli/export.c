@@ -1,0 +1,135 @@
+/* export.c: the table of formats, and files that are whole or not there. */
+#include "cli/export.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+static const export_format formats[] = {
+    {"folded", REPORT_NEEDS_TREE, false, false, export_folded},
+    {"speedscope", REPORT_NEEDS_TREE, false, false, export_speedscope},
+    {"pprof", REPORT_NEEDS_TREE, true, false, export_pprof},
+    {"heaptrack", 0, true, true, export_heaptrack},
+    {"dhat", REPORT_NEEDS_TREE, false, false, export_dhat},
+    {"callgrind", REPORT_NEEDS_TREE, false, false, export_callgrind},
+    {"massif", REPORT_NEEDS_INVERTED, false, true, export_massif},
+};
+
+const char *const export_weight_names[HAK_WEIGHT_COUNT] = {"bytes", "calls", "peak", "live", "temporary"};
+
+const char *export_parse(const char *text, export_request *out)
+{
+    const char *colon = strchr(text, ':');
+    if (colon == NULL || colon[1] == '\0')
+        return "--export takes FORMAT:FILE";
+    for (size_t i = 0; i < HAK_COUNT_OF(formats); i++) {
+        if (strlen(formats[i].name) == (size_t)(colon - text) &&
+            strncmp(formats[i].name, text, (size_t)(colon - text)) == 0) {
+            *out = (export_request){&formats[i], colon + 1};
+            return NULL;
+        }
+    }
+    return "--export knows pprof, heaptrack, folded, speedscope, dhat, callgrind, massif";
+}
+
+/* ---- output ---- */
+
+static ssize_t pack(void *cookie, const char *bytes, size_t count)
+{
+    return count == 0 ? 0 : gzwrite(cookie, bytes, count < 1u << 30 ? (unsigned)count : 1u << 30);
+}
+
+static int pack_close(void *cookie)
+{
+    return gzclose(cookie) == Z_OK ? 0 : EOF;
+}
+
+/* A stream over the descriptor, which it takes; NULL with errno. */
+static FILE *open_stream(int fd, bool packed)
+{
+    if (!packed)
+        return fdopen(fd, "w");
+    gzFile gz = gzdopen(fd, "wb");
+    if (gz == NULL)
+        return NULL;
+    FILE *stream = fopencookie(gz, "w", (cookie_io_functions_t){.write = pack, .close = pack_close});
+    if (stream == NULL)
+        gzclose(gz);
+    return stream;
+}
+
+static int write_to(const report *r, const export_request *request, int fd)
+{
+    FILE *out = fd >= 0 ? open_stream(fd, request->format->packed) : NULL;
+    if (out == NULL)
+        return report_trouble(request->path, strerror(errno));
+    const char *fault = request->format->write(r, out);
+    bool failed = ferror(out) != 0;
+    errno = 0;
+    failed |= fclose(out) != 0;
+    if (fault == NULL && failed)
+        fault = errno != 0 ? strerror(errno) : "cannot be written";
+    return fault == NULL ? REPORT_FINE : report_trouble(request->path, fault);
+}
+
+int export_write(const report *r, const export_request *request)
+{
+    if (request->format->one_trace && r->traces_count != 1)
+        return report_trouble(request->path, "this format tells about one process: give one trace");
+    if (strcmp(request->path, "-") == 0) {
+        fflush(stdout);
+        return write_to(r, request, dup(STDOUT_FILENO));
+    }
+    char temporary[4096];
+    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", request->path);
+    if (n < 0 || (size_t)n >= sizeof temporary)
+        return report_trouble(request->path, "name too long");
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    mode_t mask = umask(0);
+    umask(mask);
+    if (fd >= 0)
+        fchmod(fd, 0666 & ~mask); /* as any other program's output */
+    int status = write_to(r, request, fd);
+    if (status == REPORT_FINE && rename(temporary, request->path) != 0)
+        status = report_trouble(request->path, strerror(errno));
+    if (fd >= 0 && status != REPORT_FINE)
+        unlink(temporary);
+    return status;
+}
+
+/* ---- pieces ---- */
+
+void export_name(char *out, size_t room, const hak_place *place, const char *without)
+{
+    if (place->function != NULL)
+        format_safe(out, room, place->function, 0);
+    else
+        format_place(out, room, place, false);
+    for (char *at = out; (at = strpbrk(at, without)) != NULL;)
+        *at = '_';
+}
+
+void export_command(char *out, size_t room, const report_trace *t)
+{
+    char raw[4096];
+    const hak_trace_head *head = hak_reader_head(t->reader);
+    size_t n = head->command_bytes < sizeof raw - 1 ? head->command_bytes : sizeof raw - 1;
+    if (n != 0)
+        memcpy(raw, head->command, n);
+    while (n != 0 && raw[n - 1] == '\0')
+        n--;
+    for (size_t i = 0; i < n; i++)
+        raw[i] = raw[i] == '\0' ? ' ' : raw[i];
+    raw[n] = '\0';
+    format_safe(out, room, n != 0 ? raw : head->program, 0);
+}
+
+hak_weights export_own(const hak_tree *tree, uint32_t node)
+{
+    uint32_t usage = tree->nodes[node].usage;
+    return usage == HAK_TREE_NO_USAGE ? (hak_weights){{0}} : hak_weights_of(&tree->usages[usage]);
+}
