@@ -97,28 +97,30 @@ static void *take_pooled(hak_heap *heap, const request *r)
 
 static void *take_dressed(hak_heap *heap, const request *r)
 {
-    size_t small_bytes = hak_research_small_bytes(r->bytes, r->align);
-    size_t sealed_bytes = r->bytes + HAK_RESEARCH_TAIL_BYTES;
+    size_t dressed_bytes = hak_research_dressed_bytes(r->bytes, r->align);
     uint32_t site = r->decision.site;
-    void *block;
     count(heap, HAK_COUNT_HEADER_WRITTEN);
     if (hak_feature_on(HAK_FEATURE_EVERY)) {
         site = hak_research_site(r->frame);
         count(heap, HAK_COUNT_CONTEXT_EVERY);
     }
-    if (small_bytes <= HAK_SMALL_MAX_BYTES) {
-        unsigned class_index = hak_class_of(small_bytes);
-        block = take_small(heap, r, class_index);
+    if (dressed_bytes > HAK_SMALL_MAX_BYTES && !is_mid(dressed_bytes, 1)) {
+        void *block = take_large(r, r->bytes + HAK_RESEARCH_TAIL_BYTES);
+        bool freed;
         if (block != NULL)
-            block = hak_research_dress(hak_slab_of(block), block, r->bytes, r->align, site);
-        if (block != NULL && r->zero)
-            memset(block, 0, r->bytes);
+            hak_research_dress_large(block, hak_large_usable(hak_large_of(block, &freed)), r->bytes, site);
         return block;
     }
-    block = is_mid(sealed_bytes, r->align) ? hak_mid_take(heap, sealed_bytes, r->zero)
-                                           : take_large(r, sealed_bytes);
-    if (block != NULL)
-        hak_research_seal(block, r->bytes);
+    bool small = dressed_bytes <= HAK_SMALL_MAX_BYTES;
+    void *base =
+        small ? take_small(heap, r, hak_class_of(dressed_bytes)) : hak_mid_take(heap, dressed_bytes, false);
+    if (base == NULL)
+        return NULL;
+    const hak_slab *slab = hak_slab_of(base);
+    void *block =
+        hak_research_dress(base, small ? slab->block_bytes : hak_mid_usable(slab), r->bytes, r->align, site);
+    if (r->zero)
+        memset(block, 0, r->bytes);
     return block;
 }
 
@@ -131,6 +133,8 @@ static void *take_plain(const request *r)
         memset(block, 0, r->bytes);
     return block;
 }
+
+static bool empty_quarantine(bool all);
 
 static bool sample(hak_heap *heap, const request *r)
 {
@@ -154,7 +158,7 @@ void *hak_alloc(size_t bytes, size_t align, bool zero, hak_frame frame)
     r.sampled = sample(heap, &r);
     bool dressed = hak_feature_on(HAK_FEATURE_HEADERS);
     void *block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
-    if (HAK_UNLIKELY(block == NULL) && hak_trim() != 0)
+    if (HAK_UNLIKELY(block == NULL) && ((dressed && empty_quarantine(true)) | (hak_trim() != 0)))
         block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
     if (r.sampled && block != NULL) {
         hak_count(HAK_COUNT_TRACKED_ALLOC, 1);
@@ -198,12 +202,10 @@ static void find_small(owner *who, void *at, const char *invalid, const char *tw
     if (slab->kind == HAK_SLAB_MID) {
         who->kind = OWNER_MID;
         who->room_bytes = hak_mid_usable(slab);
-        if (at != slab->start)
+        if (hak_feature_on(HAK_FEATURE_HEADERS))
+            who->room_bytes = hak_research_check_mid(slab, at, caller);
+        else if (at != slab->start)
             misuse(invalid, at);
-        if (hak_feature_on(HAK_FEATURE_HEADERS)) {
-            who->room_bytes = slab->mid_bytes - HAK_RESEARCH_TAIL_BYTES;
-            hak_research_check_seal(at, who->room_bytes, caller);
-        }
         return;
     }
     who->kind = OWNER_SMALL;
@@ -211,7 +213,7 @@ static void find_small(owner *who, void *at, const char *invalid, const char *tw
         misuse(slab->kind == HAK_SLAB_MID_CACHED ? twice : invalid, at);
     if (hak_feature_on(HAK_FEATURE_HEADERS)) {
         count(heap_or_null(), HAK_COUNT_HEADER_CHECKED);
-        who->room_bytes = hak_research_check(slab, at, caller);
+        who->room_bytes = hak_research_check_small(slab, at, caller);
         return;
     }
     who->room_bytes = slab->block_bytes;
@@ -237,22 +239,14 @@ static owner find(void *at, const char *invalid, const char *twice, const char *
         if (who.large == NULL)
             misuse(freed ? twice : invalid, at);
         who.room_bytes = hak_large_usable(who.large);
-        if (hak_feature_on(HAK_FEATURE_HEADERS)) {
-            who.room_bytes = who.large->bytes - HAK_RESEARCH_TAIL_BYTES;
-            hak_research_check_seal(at, who.room_bytes, caller);
-        }
+        if (hak_feature_on(HAK_FEATURE_HEADERS))
+            who.room_bytes = hak_research_check_large(who.large, at, caller);
     }
     return who;
 }
 
-static void put_small(hak_heap *heap, hak_slab *slab, void *at, size_t bytes)
+static void put_small(hak_heap *heap, hak_slab *slab, void *at)
 {
-    if (hak_feature_on(HAK_FEATURE_HEADERS)) {
-        at = hak_research_retire(at, bytes);
-        if (at == NULL)
-            return;
-        slab = hak_slab_of(at);
-    }
     hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     if (owner_heap == heap) {
         hak_heap_put(heap, slab, at);
@@ -270,12 +264,13 @@ static void put_large(hak_large *large)
     hak_large_put(large);
 }
 
-static void put(const owner *who, void *at)
+/* `base`: of the allocator's block. */
+static void put(const owner *who, void *base)
 {
     hak_heap *heap = heap_or_null();
     switch (who->kind) {
     case OWNER_SMALL:
-        put_small(heap, who->slab, at, who->room_bytes);
+        put_small(heap, who->slab, base);
         break;
     case OWNER_MID:
         hak_mid_put(heap, who->slab);
@@ -284,9 +279,44 @@ static void put(const owner *who, void *at)
         put_large(who->large);
         break;
     case OWNER_PLAIN:
-        hak_plain_put(at);
+        hak_plain_put(base);
         break;
     }
+}
+
+/* Frees the place of a dressed block that has left the quarantine. */
+static void put_left(void *at)
+{
+    owner who = {.kind = OWNER_LARGE};
+    bool freed;
+    if (hak_page_map_kind(at) == HAK_CHUNK_SUPERSLAB) {
+        who.slab = hak_slab_of(at);
+        who.kind = who.slab->kind == HAK_SLAB_MID ? OWNER_MID : OWNER_SMALL;
+        at = who.kind == OWNER_SMALL ? hak_slab_block_of(who.slab, at) : at;
+    } else {
+        who.large = hak_large_of(at, &freed);
+    }
+    put(&who, at);
+}
+
+static bool empty_quarantine(bool all)
+{
+    bool any = false;
+    for (void *at; (at = hak_quarantine_leave(all)) != NULL; any = true)
+        put_left(at);
+    return any;
+}
+
+static void put_live(const owner *who, void *at)
+{
+    if (!hak_feature_on(HAK_FEATURE_HEADERS) || who->kind == OWNER_PLAIN) {
+        put(who, at);
+        return;
+    }
+    void *out = hak_quarantine_put(at, who->room_bytes);
+    if (out != NULL)
+        put_left(out);
+    empty_quarantine(false);
 }
 
 void hak_free_slow(void *at)
@@ -300,7 +330,28 @@ void hak_free_slow(void *at)
         return;
     }
     owner who = find(at, "free(): invalid pointer", "free(): double free of", "free()");
-    put(&who, at);
+    put_live(&who, at);
+}
+
+/* Headers know what was asked for. Without them: a block that was resized where it is may be twice too large,
+ * no more. */
+static bool is_wrong_size(const owner *who, size_t bytes)
+{
+    if (hak_feature_on(HAK_FEATURE_HEADERS))
+        return bytes != who->room_bytes;
+    size_t rounded = bytes <= HAK_SMALL_MAX_BYTES ? hak_classes.of[hak_class_of(bytes)].block_bytes : bytes;
+    return bytes > who->room_bytes || (who->kind == OWNER_SMALL && rounded < who->room_bytes / COPY_SHRINK);
+}
+
+void hak_free_sized_slow(void *at, size_t bytes)
+{
+    if (at != NULL && (HAK_SECURE || hak_feature_on(HAK_FEATURE_HEADERS))) {
+        owner who = find(at, "free(): invalid pointer", "free(): double free of", "free()");
+        if (is_wrong_size(&who, bytes))
+            misuse("free(): wrong size given for", at);
+    }
+    if (!hak_fast_put(at))
+        hak_free_slow(at);
 }
 
 size_t hak_usable(void *at)
@@ -314,11 +365,23 @@ size_t hak_usable(void *at)
 
 /* ---- realloc ---- */
 
+/* A large block whose header and guard behind move along. */
+static void *resize_dressed(const owner *who, size_t bytes, hak_frame frame)
+{
+    void *at =
+        who->kind == OWNER_LARGE ? hak_large_resize(who->large, bytes + HAK_RESEARCH_TAIL_BYTES) : NULL;
+    bool freed;
+    if (at != NULL)
+        hak_research_dress_large(at, hak_large_usable(hak_large_of(at, &freed)), bytes,
+                                 hak_feature_on(HAK_FEATURE_EVERY) ? hak_research_site(frame) : 0);
+    return at;
+}
+
 /* The same block at its place, or pages moved; NULL: copy. */
-static void *resize(hak_heap *heap, const owner *who, void *at, size_t bytes)
+static void *resize(hak_heap *heap, const owner *who, void *at, size_t bytes, hak_frame frame)
 {
     if (hak_feature_on(HAK_FEATURE_HEADERS))
-        return NULL;
+        return resize_dressed(who, bytes, frame);
     if (who->kind == OWNER_MID)
         return is_mid(bytes, 1) && hak_mid_resize(heap, who->slab, bytes) ? at : NULL;
     if (who->kind == OWNER_LARGE)
@@ -349,13 +412,13 @@ void *hak_realloc(void *at, size_t bytes, hak_frame frame)
         return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
     owner who = find(at, "realloc(): invalid pointer", "realloc(): freed block", "realloc()");
     if (bytes == 0) {
-        put(&who, at);
+        put_live(&who, at);
         return NULL;
     }
     if (bytes > PTRDIFF_MAX - HAK_GIB)
         return no_memory();
     hak_heap *heap = heap_or_null();
-    void *same = resize(heap, &who, at, bytes);
+    void *same = resize(heap, &who, at, bytes, frame);
     if (same != NULL)
         return same;
     bool grows = bytes > who.room_bytes;
@@ -366,6 +429,6 @@ void *hak_realloc(void *at, size_t bytes, hak_frame frame)
     if (block == NULL)
         return !grows && !hak_feature_on(HAK_FEATURE_HEADERS) ? at : NULL;
     memcpy(block, at, bytes < who.room_bytes ? bytes : who.room_bytes);
-    put(&who, at);
+    put_live(&who, at);
     return block;
 }

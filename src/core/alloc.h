@@ -14,6 +14,10 @@ void *hak_realloc(void *at, size_t bytes, hak_frame frame);
 /* Reports misuse and aborts where `at` is not a live block. NULL does nothing. */
 void hak_free_slow(void *at);
 
+/* free with the size that was asked for, which the secure library and RESEARCH mode compare. Whole: it tries
+ * the fast path itself. */
+void hak_free_sized_slow(void *at, size_t bytes);
+
 /* 0 for NULL; aborts where `at` is not a live block. */
 size_t hak_usable(void *at);
 

@@ -98,13 +98,22 @@ HAK_INLINE void *new_aligned_nothrow(const char *symbol, size_t bytes, size_t al
     {                                                                                                        \
         return new_aligned_nothrow(#symbol, bytes, align, tag, HAK_FRAME_OF_CALLER());                       \
     }
-/* Sizes, alignments and tags of delete say nothing that the address does not. */
+/* Alignments and tags of delete say nothing that the address does not; sizes are looked at where a free is
+ * looked at anyway. */
 #define DELETE(symbol, ...)                                                                                  \
     void symbol(__VA_ARGS__);                                                                                \
     HAK_EXPORT void symbol(__VA_ARGS__)                                                                      \
     {                                                                                                        \
         if (HAK_UNLIKELY(!hak_fast_put(at)))                                                                 \
             hak_free_slow(at);                                                                               \
+    }
+
+#define DELETE_SIZED(symbol)                                                                                 \
+    void symbol(void *at, size_t bytes);                                                                     \
+    HAK_EXPORT void symbol(void *at, size_t bytes)                                                           \
+    {                                                                                                        \
+        if (HAK_SECURE || HAK_UNLIKELY(!hak_fast_put(at)))                                                   \
+            hak_free_sized_slow(at, bytes);                                                                  \
     }
 
 #pragma GCC diagnostic push
@@ -119,8 +128,8 @@ NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
 NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
 DELETE(_ZdlPv, void *at)
 DELETE(_ZdaPv, void *at)
-DELETE(_ZdlPvm, void *at, size_t bytes)
-DELETE(_ZdaPvm, void *at, size_t bytes)
+DELETE_SIZED(_ZdlPvm)
+DELETE_SIZED(_ZdaPvm)
 DELETE(_ZdlPvRKSt9nothrow_t, void *at, const void *tag)
 DELETE(_ZdaPvRKSt9nothrow_t, void *at, const void *tag)
 DELETE(_ZdlPvSt11align_val_t, void *at, size_t align)

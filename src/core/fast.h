@@ -18,7 +18,10 @@ HAK_INLINE void *hak_fast_take(size_t bytes)
     hak_block *block = bin->head;
     if (HAK_UNLIKELY(block == NULL) || HAK_UNLIKELY(block->key != hak_block_key(block, heap)))
         return NULL;
-    bin->head = hak_block_next(block);
+    hak_block *next = hak_block_next(block);
+    if (HAK_SECURE && !hak_block_plausible(next))
+        return NULL;
+    bin->head = next;
     block->key = 0;
     return block;
 }

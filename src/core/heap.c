@@ -288,7 +288,9 @@ void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
         if (block == NULL)
             return NULL;
     }
-    if (block->key != hak_block_key(block, heap) && !hak_heap_any_key(block))
+    if (!hak_block_plausible(block) ||
+        (block->key != hak_block_key(block, heap) && !hak_heap_any_key(block)) ||
+        !hak_block_plausible(hak_block_next(block)))
         corrupted(block);
     bin->head = hak_block_next(block);
     block->key = 0;
@@ -405,7 +407,7 @@ static bool list_holds(const hak_block *list, const hak_block *block)
     for (uint32_t i = 0; list != NULL && i < LIST_LOOK_COUNT; i++, list = hak_block_next(list)) {
         if (list == block)
             return true;
-        if (((uintptr_t)list & (HAK_CLASS_STEP - 1)) != 0 || hak_page_map_kind(list) != HAK_CHUNK_SUPERSLAB)
+        if (!hak_block_plausible(list))
             return false;
     }
     return false;

@@ -106,6 +106,8 @@ void hak_heap_drain_abandoned(hak_heap *heap); /* after remote frees to a heap w
 void hak_heap_init_bins(hak_heap *heap, bool lists);
 /* In a forked child, all locks held: true when there were other threads with a heap. */
 bool hak_heap_lose_others(hak_heap *mine);
+/* True when no other thread that runs has a heap. Momentarily right. */
+bool hak_heap_alone(const hak_heap *mine);
 /* True when the block carries the key of some heap: that of the slab's owner before it was adopted. */
 bool hak_heap_any_key(const hak_block *block);
 uint64_t hak_heap_counter_sum(hak_heap_counter counter);

@@ -152,6 +152,16 @@ void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context)
     hak_lock_give(&hak_heaps_lock);
 }
 
+bool hak_heap_alone(const hak_heap *mine)
+{
+    hak_lock_take(&hak_heaps_lock);
+    const hak_heap *heap = all_heaps;
+    while (heap != NULL && (heap == mine || heap->state != HAK_HEAP_LIVE))
+        heap = heap->all_next;
+    hak_lock_give(&hak_heaps_lock);
+    return heap == NULL;
+}
+
 bool hak_heap_any_key(const hak_block *block)
 {
     hak_lock_take(&hak_heaps_lock);

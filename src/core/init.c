@@ -106,8 +106,10 @@ __attribute__((constructor)) static void library_starts(void)
 __attribute__((destructor)) static void library_ends(void)
 {
     hak_learn_end();
-    if (hak_feature_on(HAK_FEATURE_HEADERS))
-        hak_research_check_quarantine();
+    if (hak_feature_on(HAK_FEATURE_HEADERS)) {
+        hak_quarantine_check();
+        hak_research_check_live(!hak_heap_alone(hak_tls_heap));
+    }
     if (hak_opt.stats == HAK_STATS_JSON)
         hak_stats_print(HAK_STATS_SHAPE_JSON);
     else if (hak_opt.stats == HAK_STATS_TABLE || hak_feature_on(HAK_FEATURE_DUMP))

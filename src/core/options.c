@@ -245,6 +245,8 @@ void hak_options_init(void)
     if (mode >= 0)
         use_preset((hak_mode)mode);
     read_features();
+    if (!hak_feature_on(HAK_FEATURE_POOL))
+        set_feature(HAK_FEATURE_HEADERS, false); /* the plain heap's blocks carry none */
     open_policy();
     hak_opt.policy_out = value_of("HAKMEM_POLICY_OUT");
     read_knobs();

@@ -14,6 +14,7 @@
 #include "core/callsite/memo.h"
 #include "core/fast.h"
 #include "core/large.h"
+#include "core/secure.h"
 #include "core/superslab.h"
 
 #define NATURAL_ALIGN 16
@@ -126,8 +127,8 @@ HAK_EXPORT void cfree(void *at)
 
 HAK_EXPORT void free_sized(void *at, size_t bytes)
 {
-    (void)bytes;
-    free(at);
+    if (HAK_SECURE || HAK_UNLIKELY(!hak_fast_put(at)))
+        hak_free_sized_slow(at, bytes);
 }
 
 HAK_EXPORT void free_aligned_sized(void *at, size_t align, size_t bytes)

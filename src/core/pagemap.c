@@ -19,7 +19,8 @@ static bool make_writable(size_t page)
     uint64_t bit = UINT64_C(1) << page % WORD_BITS;
     if ((atomic_load_explicit(&writable[page / WORD_BITS], memory_order_acquire) & bit) != 0)
         return true;
-    if (guarded && !hak_os_protect(&hak_page_map[page * HAK_OS_PAGE_BYTES], HAK_OS_PAGE_BYTES, true))
+    if (guarded &&
+        !hak_os_protect(&hak_page_map[page * HAK_OS_PAGE_BYTES], HAK_OS_PAGE_BYTES, HAK_OS_ACCESS_ALL))
         return false;
     atomic_fetch_or_explicit(&writable[page / WORD_BITS], bit, memory_order_release);
     return true;
@@ -45,5 +46,5 @@ void hak_page_map_set(const void *at, size_t chunk_count, hak_chunk_kind kind)
 void hak_page_map_init(void)
 {
     hak_os_advise_huge(hak_page_map, sizeof hak_page_map, false);
-    guarded = hak_os_protect(hak_page_map, sizeof hak_page_map, false);
+    guarded = hak_os_protect(hak_page_map, sizeof hak_page_map, HAK_OS_ACCESS_READ);
 }

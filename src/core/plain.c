@@ -50,8 +50,17 @@ static void free_link(run *r)
     free_runs = r;
 }
 
+static _Noreturn HAK_COLD void corrupted(const void *at)
+{
+    hak_count(HAK_COUNT_MISUSE, 1);
+    hak_fatal_address("heap corrupted near", at);
+}
+
+/* Its neighbours in the list must agree: a bent link would write where the bender wants. */
 static void free_unlink(run *r)
 {
+    if ((r->prev != NULL ? r->prev->next : free_runs) != r || (r->next != NULL && r->next->prev != r))
+        corrupted(r);
     if (r->prev != NULL)
         r->prev->next = r->next;
     else
@@ -143,6 +152,15 @@ static run *live_run(void *at)
     return in_region && r->tag.kind == TAG_LIVE ? r : NULL;
 }
 
+/* Its length leads to a run of the same region that says so too. */
+static bool is_whole(run *r)
+{
+    size_t offset = (uintptr_t)r & (HAK_CHUNK_BYTES - 1);
+    return r->tag.len_bytes >= RUN_MIN_BYTES && r->tag.len_bytes % 16 == 0 &&
+           r->tag.len_bytes <= REGION_RUN_BYTES - offset && after(r)->tag.before_bytes == r->tag.len_bytes &&
+           r->tag.before_bytes <= offset;
+}
+
 void hak_plain_put(void *at)
 {
     hak_lock_take(&hak_plain_lock);
@@ -155,6 +173,8 @@ void hak_plain_put(void *at)
         hak_count(HAK_COUNT_MISUSE, 1);
         hak_fatal_address(was_block ? "free(): double free of" : "free(): invalid pointer", at);
     }
+    if (!is_whole(r))
+        corrupted(at);
     run *next = after(r);
     if (next->tag.kind == TAG_FREE) {
         free_unlink(next);

@@ -1,37 +1,41 @@
-/* research.c: see research.h. Never allocates; state is the quarantine, under its lock. */
+/* research.c: see research.h: headers, guards, and what they say. Never allocates, holds no state. */
 #include "core/research.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #include "core/base/bits.h"
-#include "core/callsite/memo.h"
 #include "core/base/print.h"
+#include "core/callsite/memo.h"
+#include "core/mid.h"
+#include "core/secure.h"
 
-#define GUARD_LIVE       UINT64_C(0x9e3779b97f4a7c15)
-#define GUARD_FREED      UINT64_C(0x6672656564626c6b)
-#define FILL_TAIL        0xa5
-#define FILL_FREED       0xdf
-#define SITE_DEPTH       4
-#define QUARANTINE_COUNT 1024
-#define QUARANTINE_BYTES ((size_t)4 << 20)
+#define GUARD_LIVE     UINT64_C(0x9e3779b97f4a7c15)
+#define GUARD_FREED    UINT64_C(0x6672656564626c6b)
+#define GUARD_SHIFTED  UINT64_C(0x73686966746564a1)
+#define FILL_TAIL      0xa5
+#define TAIL_MAX_BYTES (2 * HAK_RESEARCH_TAIL_BYTES)
+#define SITE_DEPTH     4
+#define TEXT_BYTES     128
 
 /* Directly in front of what the program gets. */
 typedef struct header {
     uint64_t guard; /* GUARD_* ^ the block's address */
     uint32_t site;
-    uint32_t class_bytes; /* of the block below */
-    uint64_t bytes;       /* requested */
-    uint64_t check;       /* over the fields above */
+    uint32_t tail_bytes; /* of guard behind the block */
+    uint64_t bytes;      /* requested */
+    uint64_t check;      /* over the fields above */
 } header;
 
 _Static_assert(sizeof(header) == HAK_RESEARCH_FRONT_BYTES, "header size");
+_Static_assert(sizeof(hak_large) + sizeof(header) <= HAK_LARGE_HEADER_BYTES,
+               "the header of a large block fits between the allocator's and the block");
 
-hak_lock hak_quarantine_lock = HAK_LOCK_INIT(HAK_RANK_QUARANTINE);
-
-static void *quarantine[QUARANTINE_COUNT];
-static unsigned quarantine_first, quarantine_used;
-static size_t quarantine_bytes;
+/* At the base of a block whose alignment moved it away from there. */
+typedef struct shift {
+    uint64_t guard; /* GUARD_SHIFTED ^ its own address */
+    uint64_t by_bytes;
+} shift;
 
 static header *header_of(const void *at)
 {
@@ -40,21 +44,34 @@ static header *header_of(const void *at)
 
 static uint64_t check_of(const header *h)
 {
-    return hak_mix64(h->guard ^ h->bytes ^ ((uint64_t)h->site << 32 | h->class_bytes));
+    return hak_mix64(h->guard ^ h->bytes ^ ((uint64_t)h->site << 32 | h->tail_bytes));
 }
 
-static _Noreturn HAK_COLD void report(const char *caller, const char *what, const void *at)
+void hak_research_report(const char *caller, const char *what, const void *at)
 {
-    char text[128] = "";
-    strncat(text, caller, 31);
-    strncat(text, what, sizeof text - 32);
+    char text[TEXT_BYTES] = "";
+    strncat(text, caller, TEXT_BYTES / 2 - 1);
+    strncat(text, what, TEXT_BYTES / 2 - 1);
     hak_count(HAK_COUNT_MISUSE, 1);
     hak_fatal_address(text, at);
 }
 
-void hak_research_seal(void *block, size_t bytes)
+void hak_research_note(const char *what, const void *at)
 {
-    memset((char *)block + bytes, FILL_TAIL, HAK_RESEARCH_TAIL_BYTES);
+    hak_count(HAK_COUNT_MISUSE, 1);
+    hak_out out;
+    hak_out_init(&out, STDERR_FILENO);
+    hak_out_text(&out, "hakmem: at exit: ");
+    hak_out_text(&out, what);
+    hak_out_text(&out, " ");
+    hak_out_hex(&out, (uintptr_t)at);
+    hak_out_text(&out, "\n");
+    hak_out_flush(&out);
+}
+
+static _Noreturn void report_freed(const char *caller, const void *at)
+{
+    hak_research_report(caller, strcmp(caller, "free()") == 0 ? ": double free of" : ": freed block", at);
 }
 
 uint32_t hak_research_site(hak_frame frame)
@@ -68,103 +85,157 @@ uint32_t hak_research_site(hak_frame frame)
     return (uint32_t)hash;
 }
 
-void *hak_research_dress(hak_slab *slab, void *base, size_t bytes, size_t align, uint32_t site)
+static void dress(uintptr_t at, size_t room_bytes, size_t bytes, uint32_t site)
 {
-    uintptr_t at = (uintptr_t)base + sizeof(header);
-    if (align > 16)
-        at = hak_align_up(at, align);
     header *h = header_of((void *)at);
+    size_t tail = room_bytes - bytes;
     h->guard = GUARD_LIVE ^ at;
     h->site = site;
-    h->class_bytes = slab->block_bytes;
+    h->tail_bytes = (uint32_t)(tail < TAIL_MAX_BYTES ? tail : TAIL_MAX_BYTES);
     h->bytes = bytes;
     h->check = check_of(h);
-    hak_research_seal((void *)at, bytes);
+    memset((char *)at + bytes, FILL_TAIL, h->tail_bytes);
+}
+
+void *hak_research_dress(void *base, size_t base_bytes, size_t bytes, size_t align, uint32_t site)
+{
+    uintptr_t first = (uintptr_t)base + sizeof(header);
+    uintptr_t at = align > 16 ? hak_align_up(first, align) : first;
+    if (at != first) {
+        shift *s = base;
+        s->guard = GUARD_SHIFTED ^ (uintptr_t)base;
+        s->by_bytes = at - (uintptr_t)base;
+    }
+    dress(at, (size_t)((uintptr_t)base + base_bytes - at), bytes, site);
     return (void *)at;
 }
 
-void hak_research_check_seal(const void *block, size_t bytes, const char *caller)
+void hak_research_dress_large(void *at, size_t room_bytes, size_t bytes, uint32_t site)
 {
-    const uint8_t *tail = (const uint8_t *)block + bytes;
-    for (unsigned i = 0; i < HAK_RESEARCH_TAIL_BYTES; i++)
+    dress((uintptr_t)at, room_bytes, bytes, site);
+}
+
+static bool tail_whole(const void *at, size_t bytes, size_t tail_bytes)
+{
+    const uint8_t *tail = (const uint8_t *)at + bytes;
+    for (size_t i = 0; i < tail_bytes; i++)
         if (tail[i] != FILL_TAIL)
-            report(caller, ": overflow past the end of", block);
-}
-
-size_t hak_research_check(const hak_slab *slab, void *at, const char *caller)
-{
-    const char *base = hak_slab_block_of(slab, at);
-    if (base == NULL || ((uintptr_t)at & 15) != 0 || (const char *)at < base + sizeof(header))
-        report(caller, ": invalid pointer", at);
-    const header *h = header_of(at);
-    if (h->guard == (GUARD_FREED ^ (uintptr_t)at))
-        report(caller, ": double free of", at);
-    if (h->guard != (GUARD_LIVE ^ (uintptr_t)at))
-        report(caller, at == base + sizeof(header) ? ": header overwritten in front of" : ": invalid pointer",
-               at);
-    if (h->check != check_of(h) || h->class_bytes != slab->block_bytes ||
-        h->bytes > (size_t)(base + slab->block_bytes - HAK_RESEARCH_TAIL_BYTES - (char *)at))
-        report(caller, ": header overwritten in front of", at);
-    hak_research_check_seal(at, h->bytes, caller);
-    return h->bytes;
-}
-
-static bool still_filled(const void *at)
-{
-    const header *h = header_of(at);
-    const uint8_t *bytes = at;
-    if (h->guard != (GUARD_FREED ^ (uintptr_t)at) || h->check != check_of(h))
-        return false;
-    for (size_t i = 0; i < h->bytes; i++)
-        if (bytes[i] != FILL_FREED)
             return false;
     return true;
 }
 
-void *hak_research_retire(void *at, size_t bytes)
+/* `begins`: a block is sure to begin here, so a header that is none was overwritten. */
+static size_t check(void *at, size_t room_bytes, bool begins, const char *caller)
+{
+    const header *h = header_of(at);
+    if (h->guard == (GUARD_FREED ^ (uintptr_t)at))
+        report_freed(caller, at);
+    if (h->guard != (GUARD_LIVE ^ (uintptr_t)at) && !begins)
+        hak_research_report(caller, ": invalid pointer", at);
+    if (h->guard != (GUARD_LIVE ^ (uintptr_t)at) || h->check != check_of(h) || h->bytes > room_bytes ||
+        h->tail_bytes > room_bytes - h->bytes)
+        hak_research_report(caller, ": header overwritten in front of", at);
+    if (!tail_whole(at, h->bytes, h->tail_bytes))
+        hak_research_report(caller, ": overflow past the end of", at);
+    return h->bytes;
+}
+
+static size_t check_in(void *at, const char *base, size_t base_bytes, const char *caller)
+{
+    if (((uintptr_t)at & 15) != 0 || (const char *)at < base + sizeof(header))
+        hak_research_report(caller, ": invalid pointer", at);
+    return check(at, (size_t)(base + base_bytes - (char *)at), at == base + sizeof(header), caller);
+}
+
+size_t hak_research_check_small(const hak_slab *slab, void *at, const char *caller)
+{
+    const hak_block *base = hak_slab_block_of(slab, at);
+    if (base == NULL)
+        hak_research_report(caller, ": invalid pointer", at);
+    const hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    if (base->key == hak_block_key(base, owner) && hak_heap_holds(slab, base))
+        report_freed(caller, at); /* it has left the quarantine since */
+    return check_in(at, (const char *)base, slab->block_bytes, caller);
+}
+
+size_t hak_research_check_mid(const hak_slab *run, void *at, const char *caller)
+{
+    return check_in(at, run->start, hak_mid_usable(run), caller);
+}
+
+size_t hak_research_check_large(const hak_large *large, void *at, const char *caller)
+{
+    return check(at, hak_large_usable(large), true, caller);
+}
+
+void hak_research_mark_freed(void *at)
 {
     header *h = header_of(at);
     h->guard = GUARD_FREED ^ (uintptr_t)at;
     h->check = check_of(h);
-    memset(at, FILL_FREED, bytes);
-    void *out = NULL;
-    hak_lock_take(&hak_quarantine_lock);
-    bool full = quarantine_used == QUARANTINE_COUNT || quarantine_bytes + bytes > QUARANTINE_BYTES;
-    if (full && quarantine_used > 0) {
-        out = quarantine[quarantine_first];
-        quarantine_first = (quarantine_first + 1) % QUARANTINE_COUNT;
-        quarantine_used--;
-        quarantine_bytes -= header_of(out)->bytes;
-    }
-    quarantine[(quarantine_first + quarantine_used) % QUARANTINE_COUNT] = at;
-    quarantine_used++;
-    quarantine_bytes += bytes;
-    hak_lock_give(&hak_quarantine_lock);
-    if (out == NULL)
-        return NULL;
-    if (!still_filled(out))
-        report("free()", ": write after free of", out);
-    header_of(out)->guard = 0;
-    return hak_slab_block_of(hak_slab_of(out), out);
 }
 
-unsigned hak_research_check_quarantine(void)
+void hak_research_unmark(void *at)
 {
-    unsigned faults = 0;
-    hak_lock_take(&hak_quarantine_lock);
-    for (unsigned i = 0; i < quarantine_used; i++) {
-        const void *at = quarantine[(quarantine_first + i) % QUARANTINE_COUNT];
-        if (still_filled(at))
-            continue;
-        faults++;
-        hak_count(HAK_COUNT_MISUSE, 1);
-        hak_out out;
-        hak_out_init(&out, STDERR_FILENO);
-        hak_out_text(&out, "hakmem: write after free of ");
-        hak_out_hex(&out, (uintptr_t)at);
-        hak_out_text(&out, "\n");
-        hak_out_flush(&out);
+    header_of(at)->guard = 0;
+}
+
+bool hak_research_marked_freed(const void *at)
+{
+    const header *h = header_of(at);
+    return h->guard == (GUARD_FREED ^ (uintptr_t)at) && h->check == check_of(h);
+}
+
+size_t hak_research_bytes(const void *at)
+{
+    return header_of(at)->bytes;
+}
+
+/* The live dressed block inside the allocator's block, or NULL. */
+static const void *dressed_in(const char *base, size_t base_bytes)
+{
+    const shift *s = (const shift *)base;
+    size_t by = s->guard == (GUARD_SHIFTED ^ (uintptr_t)base) ? s->by_bytes : sizeof(header);
+    if (by < sizeof(header) || by >= base_bytes)
+        return NULL;
+    const char *at = base + by;
+    const header *h = header_of(at);
+    bool live = h->guard == (GUARD_LIVE ^ (uintptr_t)at) && h->check == check_of(h) &&
+                h->bytes <= base_bytes - by && h->tail_bytes <= base_bytes - by - h->bytes;
+    return live ? at : NULL;
+}
+
+typedef struct walk {
+    bool own;
+    unsigned faults;
+} walk;
+
+static void look_at(const char *base, size_t base_bytes, walk *w)
+{
+    const void *at = dressed_in(base, base_bytes);
+    if (at == NULL || tail_whole(at, header_of(at)->bytes, header_of(at)->tail_bytes))
+        return;
+    w->faults++;
+    hak_research_note("overflow past the end of", at);
+}
+
+static void look_at_super(hak_superslab *super, void *context)
+{
+    walk *w = context;
+    for (unsigned unit = 0; unit < HAK_UNITS; unit++) {
+        const hak_slab *slab = &super->slabs[unit];
+        bool mine = atomic_load_explicit(&slab->owner, memory_order_relaxed) == hak_tls_heap;
+        if (slab->kind == HAK_SLAB_BLOCKS && (mine || !w->own))
+            for (size_t i = 0; i < slab->fresh; i++)
+                look_at(slab->start + i * slab->block_bytes, slab->block_bytes, w);
+        else if (slab->kind == HAK_SLAB_MID && !w->own)
+            look_at(slab->start, hak_mid_usable(slab), w);
     }
-    hak_lock_give(&hak_quarantine_lock);
-    return faults;
+}
+
+unsigned hak_research_check_live(bool own)
+{
+    walk w = {.own = own};
+    hak_pool_visit(look_at_super, &w);
+    return w.faults;
 }

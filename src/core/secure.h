@@ -40,6 +40,13 @@ HAK_INLINE void hak_block_link(hak_block *block, hak_block *next)
     block->next = (hak_block *)((uintptr_t)next ^ hak_secure_mask(block));
 }
 
+/* Whether a link may be followed at all. */
+HAK_INLINE bool hak_block_plausible(const hak_block *block)
+{
+    return block == NULL || (((uintptr_t)block & (HAK_CLASS_STEP - 1)) == 0 &&
+                             hak_page_map_kind(block) == HAK_CHUNK_SUPERSLAB);
+}
+
 /* What the key of a free block of that heap is; never 0. */
 HAK_INLINE uintptr_t hak_block_key(const hak_block *block, const struct hak_heap *heap)
 {

@@ -119,9 +119,14 @@ void hak_os_advise_huge(void *at, size_t size_bytes, bool huge)
     advise(at, size_bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-bool hak_os_protect(void *at, size_t size_bytes, bool writable)
+bool hak_os_protect(void *at, size_t size_bytes, hak_os_access access)
 {
-    return call(SYS_mprotect, (uintptr_t)at, size_bytes, PROT_READ | (writable ? PROT_WRITE : 0), 0, 0) == 0;
+    static const int prots[] = {
+        [HAK_OS_ACCESS_NONE] = PROT_NONE,
+        [HAK_OS_ACCESS_READ] = PROT_READ,
+        [HAK_OS_ACCESS_ALL] = PROT_READ | PROT_WRITE,
+    };
+    return call(SYS_mprotect, (uintptr_t)at, size_bytes, (unsigned)prots[access], 0, 0) == 0;
 }
 
 bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes)

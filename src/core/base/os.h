@@ -19,8 +19,10 @@ void hak_os_unmap(void *at, size_t size_bytes);
  * the content is unchanged and the caller must zero it where zero matters. */
 bool hak_os_purge(void *at, size_t size_bytes);
 
-/* Read-only or writable; false where the kernel refuses. */
-bool hak_os_protect(void *at, size_t size_bytes, bool writable);
+typedef enum hak_os_access { HAK_OS_ACCESS_NONE, HAK_OS_ACCESS_READ, HAK_OS_ACCESS_ALL } hak_os_access;
+
+/* What the process may do there; false where the kernel refuses. */
+bool hak_os_protect(void *at, size_t size_bytes, hak_os_access access);
 
 /* Hints; failures are ignored. */
 void hak_os_advise_huge(void *at, size_t size_bytes, bool huge);
