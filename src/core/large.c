@@ -136,7 +136,7 @@ void hak_large_put(hak_large *large)
     hak_count(HAK_COUNT_LARGE_FREE, 1);
     bool aligned_apart = large->block != large->map + HAK_LARGE_HEADER_BYTES;
     if (!hak_feature_on(HAK_FEATURE_BIGCACHE) || aligned_apart || large->plan.mapped ||
-        hak_large_usable(large) > 2 * hak_knob_bytes(HAK_KNOB_MMAP_MIN_BYTES)) {
+        hak_large_usable(large) > hak_knob_bytes(HAK_KNOB_MMAP_MIN_BYTES) / 4 * 5) {
         hak_large_unmap(large);
         return;
     }

@@ -11,6 +11,7 @@
 
 #define VALUE_MAX_BYTES    4096 /* longer values are garbage */
 #define VARIABLE_MAX_BYTES 64
+#define PATH_MAX_BYTES     512 /* of HAKMEM_STATS_FILE */
 
 #define BIT(name) (1u << HAK_FEATURE_##name)
 #define POOLED    (BIT(POOL) | BIT(LISTS) | BIT(BIGCACHE) | BIT(BATCH) | BIT(THERMAL) | BIT(THP))
@@ -223,6 +224,25 @@ static void open_policy(void)
     }
 }
 
+/* Kept as a copy: programs overwrite their environment to show another name. Asking for the file asks for
+ * the counters. */
+static void read_stats_path(void)
+{
+    static char path[PATH_MAX_BYTES];
+    const char *value = value_of("HAKMEM_STATS_FILE");
+    if (value == NULL || value[0] == '\0')
+        return;
+    size_t len = strlen(value);
+    if (len >= sizeof path) {
+        complain("HAKMEM_STATS_FILE", "too long; ignored");
+        return;
+    }
+    memcpy(path, value, len + 1);
+    hak_opt.stats_path = path;
+    if (hak_opt.stats == HAK_STATS_NONE)
+        hak_opt.stats = HAK_STATS_TABLE;
+}
+
 static void use_preset(hak_mode mode)
 {
     hak_opt.mode = mode;
@@ -255,6 +275,7 @@ void hak_options_init(void)
     int stats = word_of("HAKMEM_STATS", stats_words, 3);
     if (stats >= 0)
         hak_opt.stats = (hak_stats_form)stats;
+    read_stats_path();
     static const char *const switch_words[] = {"0", "1"};
     hak_opt.show_config = word_of("HAKMEM_SHOW_CONFIG", switch_words, 2) == 1;
     if (hak_opt.knobs[HAK_KNOB_THP] == HAK_THP_MODE_OFF)

@@ -53,6 +53,7 @@ typedef struct hak_options {
     bool show_config;
     const char *policy_path;  /* in the environment, or NULL */
     const char *policy_out;   /* where the learner writes at exit, or NULL */
+    const char *stats_path;   /* where counters go at exit instead of stderr, or NULL */
     const char *policy_error; /* why the policy is not in force, or NULL */
     int64_t knobs[HAK_KNOB_COUNT];
     uint64_t knobs_from_policy; /* bit per hak_knob */

@@ -1,6 +1,10 @@
 /* stats.c: names, sums and printing of the counters of stats.h. Never allocates. Any thread. */
 #include "core/stats.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/print.h"
@@ -101,10 +105,51 @@ static void print_summary(hak_out *out)
     hak_out_text(out, "\n");
 }
 
-void hak_stats_print(hak_stats_shape shape)
+/* The file's name; options.c bounds the pattern, so it fits. */
+static const char *expand(hak_out *name, const char *pattern)
 {
+    hak_out_init(name, -1);
+    const char *mark = strstr(pattern, "%p");
+    hak_out_bytes(name, pattern, mark != NULL ? (size_t)(mark - pattern) : strlen(pattern));
+    if (mark != NULL) {
+        hak_out_u64(name, (uint64_t)getpid());
+        hak_out_text(name, mark + 2);
+    }
+    hak_out_bytes(name, "", 1);
+    return name->text;
+}
+
+/* stderr, a descriptor to be closed, or -1. Never waits for a FIFO's reader, follows no link, and writes to
+ * nothing but a regular file. */
+static int open_output(void)
+{
+    if (hak_opt.stats_path == NULL)
+        return STDERR_FILENO;
+    hak_out name;
+    int fd = open(expand(&name, hak_opt.stats_path),
+                  O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    struct stat about;
+    if (fd >= 0 && fstat(fd, &about) == 0 && S_ISREG(about.st_mode))
+        return fd;
+    if (fd >= 0)
+        close(fd);
     hak_out out;
     hak_out_init(&out, STDERR_FILENO);
+    hak_out_text(&out, "hakmem: HAKMEM_STATS_FILE: not a file that can be written; the counters are lost\n");
+    hak_out_flush(&out);
+    return -1;
+}
+
+void hak_stats_print(hak_stats_shape shape)
+{
+    int saved = errno;
+    int fd = open_output();
+    if (fd < 0) {
+        errno = saved;
+        return;
+    }
+    hak_out out;
+    hak_out_init(&out, fd);
     switch (shape) {
     case HAK_STATS_SHAPE_SUMMARY:
         print_summary(&out);
@@ -117,4 +162,7 @@ void hak_stats_print(hak_stats_shape shape)
         break;
     }
     hak_out_flush(&out);
+    if (fd != STDERR_FILENO)
+        close(fd);
+    errno = saved;
 }

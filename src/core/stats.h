@@ -100,7 +100,9 @@ typedef enum hak_stats_shape {
     HAK_STATS_SHAPE_JSON     /* one object with all of them */
 } hak_stats_shape;
 
-/* Prints to stderr. Does not allocate. */
+/* Prints to stderr, or appends to the file HAKMEM_STATS_FILE names (%p: the pid), which is opened and closed
+ * here: programs like those of coreutils have closed their stderr by the time the process ends. Does not
+ * allocate. */
 void hak_stats_print(hak_stats_shape shape);
 
 #endif

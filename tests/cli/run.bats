@@ -56,3 +56,30 @@ setup() {
   hakmem-run --stats jq -n 1 >/dev/null 2>err
   grep -q free_tls_sll err
 }
+
+@test "counters go to a file where the program has closed its stderr" {
+  HAKMEM_STATS_FILE=$PWD/stats.%p hakmem-run ls / >out
+  file=$(echo stats.[0-9]*)
+  grep -q "free_tls_sll" "$file"
+  HAKMEM_STATS=json HAKMEM_STATS_FILE=$PWD/stats.json hakmem-run sort /dev/null
+  jq -e '.schema == "hakmem-stats-1" and .mode == "balanced" and .counters.refill_fresh > 0' stats.json
+  # Appended to, never through a link, never to what is no file; the program is as it was.
+  HAKMEM_STATS=json HAKMEM_STATS_FILE=$PWD/stats.json hakmem-run sort /dev/null
+  [ "$(wc -l <stats.json)" = 2 ]
+  ln -s stats.json link
+  for bad in "$PWD/link" /dev/null "$PWD/none/stats" "$PWD"; do
+    HAKMEM_STATS_FILE=$bad hakmem-run jq -n 1 >out 2>err
+    [ "$(cat out)" = 1 ]
+    grep -q "HAKMEM_STATS_FILE: not a file that can be written" err
+  done
+  [ "$(wc -l <stats.json)" = 2 ]
+  mkfifo pipe
+  HAKMEM_STATS_FILE=$PWD/pipe timeout 10 hakmem-run jq -n 1 2>err
+}
+
+@test "HAKMEM_STATS=json is one line of JSON on stderr at exit" {
+  HAKMEM_STATS=json hakmem-run jq -n '[range(10000)] | length' >out 2>err
+  [ "$(cat out)" = 10000 ]
+  [ "$(wc -l <err)" = 1 ]
+  jq -e '.counters.refill_blocks > 100 and .counters.misuse == 0 and (.pid > 0)' err
+}
