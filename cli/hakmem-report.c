@@ -21,11 +21,11 @@ static int worse(int a, int b)
     return a > b ? a : b;
 }
 
-static int verify(char **paths, size_t count)
+static int verify(char **paths, size_t count, bool partial)
 {
     int status = REPORT_FINE;
     for (size_t i = 0; i < count; i++)
-        status = worse(status, report_verify(paths[i]));
+        status = worse(status, report_verify(paths[i], partial));
     return worse(status, flush_output());
 }
 
@@ -154,5 +154,5 @@ int main(int argc, char **argv)
     }
     char **paths = argv + optind;
     size_t count = (size_t)(argc - optind);
-    return args.verify ? verify(paths, count) : run(&args, paths, count);
+    return args.verify ? verify(paths, count, args.options.partial) : run(&args, paths, count);
 }

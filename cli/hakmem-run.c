@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/launch.h"
+#include "cli/say.h"
 #include "core/policy_format.h"
 
 #define LIBRARY "libhakmem.so"
@@ -43,18 +43,6 @@ typedef struct settings {
     bool stats;
     char **program;
 } settings;
-
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void say(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("hakmem-run: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-}
 
 static bool known_mode(const char *mode)
 {
@@ -150,6 +138,7 @@ int main(int argc, char **argv)
     static launch_program program;
     char library[PATH_MAX];
     settings s = {NULL, NULL, false, NULL};
+    say_as("hakmem-run");
     parse(argc, argv, &s);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {

@@ -5,7 +5,6 @@
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,8 @@
 #include <unistd.h>
 
 #include "cli/launch.h"
+#include "cli/say.h"
+#include "cli/trace_summary.h"
 #include "core/base/os.h"
 #include "trace/collect.h"
 
@@ -56,17 +57,6 @@ typedef struct settings {
 } settings;
 
 static volatile sig_atomic_t child_pid;
-
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("hakmem-trace: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-}
 
 /* ---- options ---- */
 
@@ -232,9 +222,12 @@ static _Noreturn void be_collector(const settings *s, int listen_fd, int control
     _exit(hak_collect_run(&options) == 0 ? 0 : 1);
 }
 
-static bool start_collector(const settings *s, int listen_fd, int *control_fd)
+static bool start_collector(const settings *s, int listen_fd, int *control_fd, pid_t *collector_pid)
 {
     int pair[2];
+    int told[2];
+    if (pipe2(told, O_CLOEXEC) != 0)
+        return false;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return false;
     pid_t middle =
@@ -245,16 +238,22 @@ static bool start_collector(const settings *s, int listen_fd, int *control_fd)
             close(pair[0]);
             be_collector(s, listen_fd, pair[1]);
         }
-        _exit(collector > 0 ? 0 : 1);
+        bool written = write(told[1], &collector, sizeof collector) == sizeof collector;
+        _exit(collector > 0 && written ? 0 : 1);
     }
     close(pair[1]);
+    close(told[1]);
     int status = 1;
     *control_fd = pair[0];
-    return middle > 0 && waitpid(middle, &status, 0) == middle && status == 0;
+    bool started = middle > 0 && waitpid(middle, &status, 0) == middle && status == 0 &&
+                   read(told[0], collector_pid, sizeof *collector_pid) == sizeof *collector_pid;
+    close(told[0]);
+    return started;
 }
 
 typedef struct running {
     pid_t pid;
+    pid_t collector_pid;
     int error_fd; /* an errno comes here when execve fails */
 } running;
 
@@ -315,56 +314,8 @@ static void set_signals(void)
 
 /* ---- after ---- */
 
-static const char *count_text(char *out, size_t room, uint64_t value)
-{
-    static const char *const units[] = {"", " K", " M", " G"};
-    double scaled = (double)value;
-    size_t unit = 0;
-    while (scaled >= 1000 && unit + 1 < HAK_COUNT_OF(units)) {
-        scaled /= 1000;
-        unit++;
-    }
-    snprintf(out, room, unit == 0 ? "%.0f%s" : "%.3g%s", scaled, units[unit]);
-    return out;
-}
-
-static const char *bytes_text(char *out, size_t room, uint64_t value)
-{
-    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
-    double scaled = (double)value;
-    size_t unit = 0;
-    while (scaled >= 1024 && unit + 1 < HAK_COUNT_OF(units)) {
-        scaled /= 1024;
-        unit++;
-    }
-    snprintf(out, room, unit == 0 ? "%.0f%s" : "%.4g%s", scaled, units[unit]);
-    return out;
-}
-
-static void report(const settings *s, const hak_collect_message *m)
-{
-    char count[32], peak[32], left[32], size[32];
-    if (m->failed != 0 && m->note[0] != 0)
-        say("'%s': %s", m->path, m->note);
-    else if (m->failed != 0)
-        say("'%s': recording stopped early: the limit was reached or a write failed", m->path);
-    if (m->lost != 0)
-        say("'%s': %llu events are missing", m->path, (unsigned long long)m->lost);
-    if (s->quiet)
-        return;
-    uint64_t percent = m->allocations == 0 ? 0 : (m->temporary * 100 + m->allocations / 2) / m->allocations;
-    say("%s allocations · peak %s · %s never freed · %llu%% temporary · %u thread%s · %s written",
-        count_text(count, sizeof count, m->allocations), bytes_text(peak, sizeof peak, m->peak_bytes),
-        bytes_text(left, sizeof left, m->left_bytes), (unsigned long long)percent, m->threads,
-        m->threads == 1 ? "" : "s", bytes_text(size, sizeof size, m->file_bytes));
-    if (m->walks_wrong != 0)
-        say("%llu of %llu sampled call stacks differ from the unwinder's", (unsigned long long)m->walks_wrong,
-            (unsigned long long)m->walks_checked);
-    fprintf(stderr, "  next: hakmem-report %s\n        hakmem-replay %s\n", m->path, m->path);
-}
-
 /* Reads what the collector says; true when it has said the last word, or is dead. */
-static bool listen_to(const settings *s, int control_fd, int wait_ms, bool *joined)
+static bool listen_to(const settings *s, int control_fd, int wait_ms, bool *joined, trace_summary *sum)
 {
     static hak_collect_message message;
     struct pollfd control = {.fd = control_fd, .events = POLLIN};
@@ -386,15 +337,16 @@ static bool listen_to(const settings *s, int control_fd, int wait_ms, bool *join
         *joined = true;
         return false;
     case HAK_COLLECT_REFUSED:
-        say("'%s': %s; the program runs without being recorded", message.path, message.note);
+        say("%s%s%s%s; the program runs without being recorded", message.path[0] != 0 ? "'" : "",
+            message.path, message.path[0] != 0 ? "': " : "", message.note);
         *joined = true;
         return false;
     case HAK_COLLECT_DONE:
-        report(s, &message);
+        summary_add(sum, &message);
         return false;
     default:
-        if (message.processes > 1 && !s->quiet)
-            fprintf(stderr, "  %u traces were written, one for each process\n", message.processes);
+        if (!s->quiet)
+            summary_print(sum, message.processes);
         return true;
     }
 }
@@ -412,9 +364,10 @@ static int wait_for(const settings *s, int control_fd, const running *run)
     int status = 0;
     bool joined = false;
     bool over = false;
+    static trace_summary sum;
     while (!joined && !over) { /* until the library has joined, or the program has ended without */
         over = waitpid(run->pid, &status, WNOHANG) == run->pid;
-        listen_to(s, control_fd, 10, &joined);
+        listen_to(s, control_fd, 10, &joined, &sum);
     }
     while (!over)
         over = waitpid(run->pid, &status, 0) == run->pid || errno != EINTR;
@@ -426,8 +379,9 @@ static int wait_for(const settings *s, int control_fd, const running *run)
         return reason == ENOENT ? LAUNCH_NOT_FOUND : LAUNCH_NOT_EXECUTABLE;
     }
     send_status(control_fd, status);
+    kill(run->collector_pid, SIGCONT); /* somebody may have stopped it: then it would never finish */
     uint64_t until = hak_os_monotonic_ns() + FINISH_WAIT_MS * UINT64_C(1000000);
-    while (!listen_to(s, control_fd, 100, &joined) && hak_os_monotonic_ns() < until)
+    while (!listen_to(s, control_fd, 100, &joined, &sum) && hak_os_monotonic_ns() < until)
         continue;
     if (!joined)
         say("the preloaded library did not take effect: nothing was recorded");
@@ -474,6 +428,7 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--collector") == 0)
         return collect_for_library(argv[2]);
     keep_low_descriptors();
+    say_as("hakmem-trace");
     parse(argc, argv, &s);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {
@@ -498,7 +453,7 @@ int main(int argc, char **argv)
         say("cannot listen for the program: %s", strerror(errno));
         return LAUNCH_FAILED;
     }
-    if (!start_collector(&s, listen_fd, &control_fd)) {
+    if (!start_collector(&s, listen_fd, &control_fd, &run.collector_pid)) {
         say("cannot start the collector: %s", strerror(errno));
         return LAUNCH_FAILED;
     }

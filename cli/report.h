@@ -74,7 +74,7 @@ enum { REPORT_NEEDS_TREE = 1, REPORT_NEEDS_INVERTED = 2 };
 int report_load(report *r, const report_options *options, hak_places *places, char **paths, size_t count,
                 unsigned needs);
 void report_free(report *r);
-int report_verify(const char *path);
+int report_verify(const char *path, bool partial);
 int report_trouble(const char *path, const char *text); /* prints; REPORT_TROUBLE */
 
 /* report_orders.c */

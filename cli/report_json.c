@@ -140,6 +140,8 @@ static void put_trace(const report_trace *t, FILE *out)
     json_number(out, "duration_ns", p->duration_ns);
     json_number(out, "events", p->events);
     json_number(out, "events_lost", tail->events_lost);
+    fputs(",\"ended\":", out);
+    json_string(out, hak_trace_end_text(tail->end));
     fprintf(out, ",\"partial\":%s", hak_reader_partial(t->reader, NULL) ? "true" : "false");
     json_number(out, "allocations", p->allocations);
     json_number(out, "allocated_bytes", p->allocated_bytes);

@@ -17,10 +17,10 @@ int report_trouble(const char *path, const char *text)
     return REPORT_TROUBLE;
 }
 
-int report_verify(const char *path)
+int report_verify(const char *path, bool partial)
 {
     hak_trace_error error;
-    hak_reader *reader = hak_reader_open(path, 0, &error);
+    hak_reader *reader = hak_reader_open(path, partial ? HAK_READER_PARTIAL : 0, &error);
     if (reader == NULL)
         return report_trouble(path, error.text);
     const hak_event *events;
@@ -36,9 +36,14 @@ int report_verify(const char *path)
         hak_reader_nodes(reader, &contexts);
         hak_reader_modules(reader, &modules);
         format_safe(safe, sizeof safe, path, 0);
-        printf("%s: whole: %" PRIu64 " events, %" PRIu32 " threads, %" PRIu32 " contexts, %" PRIu32
-               " modules, %" PRIu64 " events lost\n",
-               safe, total, threads, contexts - 1, modules, hak_reader_tail(reader)->events_lost);
+        bool cut = hak_reader_partial(reader, &error);
+        printf("%s: %s: %" PRIu64 " events, %" PRIu32 " threads, %" PRIu32 " contexts, %" PRIu32
+               " modules, %" PRIu64 " events lost",
+               safe, cut ? "whole up to the cut" : "whole", total, threads, contexts - 1, modules,
+               hak_reader_tail(reader)->events_lost);
+        if (hak_reader_tail(reader)->end != HAK_END_PROGRAM)
+            printf("; recording ended %s", hak_trace_end_text(hak_reader_tail(reader)->end));
+        printf(cut ? "; %s\n" : "\n", error.text);
     }
     hak_reader_close(reader);
     return got == 0 ? REPORT_FINE : report_trouble(path, error.text);

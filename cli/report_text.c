@@ -44,6 +44,8 @@ static void summarize(const report *r, const report_trace *t, FILE *out)
     if (tail->events_lost != 0)
         fprintf(out, "  %s%s EVENTS LOST%s", report_bold(r), format_count(a, tail->events_lost),
                 report_plain(r));
+    if (tail->end != HAK_END_PROGRAM)
+        fprintf(out, "  recording ended %s", hak_trace_end_text(tail->end));
     fprintf(out, "\n");
     if (tail->walks_checked != 0 && tail->walks_wrong != 0)
         fprintf(out,

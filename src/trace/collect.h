@@ -50,6 +50,9 @@ typedef struct hak_collect_message {
     uint64_t walks_wrong;
     uint32_t threads;
     uint32_t failed; /* the file is not whole: note says why */
+    uint32_t end;    /* hak_trace_end; WRITE: note says why */
+    uint32_t reserved;
+    uint64_t duration_ns;
     char path[HAK_COLLECT_PATH_MAX];
     char note[256];
 } hak_collect_message;
@@ -67,5 +70,18 @@ int hak_collect_run(const hak_collect_options *options);
 /* Expands the pattern; false when it does not fit. comm may hold anything: '/' and control bytes become '_'.
  */
 bool hak_collect_name(const char *pattern, const char *comm, uint64_t pid, char *path, size_t room);
+
+typedef struct hak_collect_choice {
+    const char *pattern; /* NULL: HAK_COLLECT_DEFAULT_OUTPUT */
+    const char *comm;
+    uint64_t pid;
+    bool plain; /* the pattern as it is: the main process. Others get name and pid put in before .gz */
+    bool force; /* files of earlier recordings may be replaced */
+    bool (*is_taken)(void *server, const char *path); /* another trace of this recording has the name */
+    void *server;
+} hak_collect_choice;
+
+/* The name of a trace; further images of a process are numbered. False: it does not fit. */
+bool hak_collect_choose(const hak_collect_choice *choice, char *path, size_t room);
 
 #endif

@@ -181,7 +181,9 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
 
     session = hak_session_new(&s->options, &origin, &segment);
     if (session == NULL) {
-        snprintf(report->note, sizeof report->note, "out of memory or descriptors");
+        snprintf(report->note, sizeof report->note,
+                 errno == EFBIG ? "the limit on file sizes (ulimit -f) binds the shared memory, too"
+                                : "out of memory or descriptors");
         goto no_session;
     }
     if (!hak_session_open(session, report))
@@ -314,6 +316,10 @@ static bool is_over(server *s)
 static void raise_limit(int which)
 {
     struct rlimit limit;
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    if (which == RLIMIT_FSIZE &&
+        setrlimit(which, &none) == 0) /* privileged: the program's limit is not ours */
+        return;
     if (getrlimit(which, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(which, &limit);

@@ -34,6 +34,10 @@
 #define REAP_EVERY_NS  UINT64_C(1000000000)
 #define FIRST_DEPTH    8     /* rings that wait for each other's frees, at most */
 #define OWNER_TRIES    20000 /* of 50 us: how long the end of another thread's realloc is waited for */
+#define CUT_EVERY_NS   UINT64_C(1000000000)  /* a member is ended after so long… */
+#define CUT_LATER_NS   UINT64_C(10000000000) /* …or so long, when it holds less than CUT_FEW records */
+#define CUT_FEW        1000
+#define STOP_ROUNDS    8 /* without a record, before a stopped recording is over */
 #define STATUS_WAIT_MS 1000
 #define UNKNOWN_STATUS UINT32_MAX
 
@@ -61,8 +65,10 @@ struct hak_session {
     uint64_t reap_at_ns;
     uint64_t lost; /* of rings that have been given back */
     uint64_t checked, wrong, dynamic;
-    bool disturbed; /* records were used out of the heap's order: it must be built anew */
-    bool stop_told;
+    bool disturbed;     /* records were used out of the heap's order: it must be built anew */
+    uint64_t cut_at_ns; /* when a member was ended last */
+    uint64_t uncut;     /* records used since */
+    _Atomic bool asked_to_stop;
     _Atomic bool replaced;
     _Atomic uint32_t status;
 };
@@ -139,49 +145,17 @@ void hak_session_replaced(hak_session *session)
     atomic_store(&session->replaced, true);
 }
 
+void hak_session_stop(hak_session *session)
+{
+    atomic_store(&session->asked_to_stop, true);
+}
+
 void hak_session_exit_status(hak_session *session, uint32_t status)
 {
     atomic_store(&session->status, status);
 }
 
 /* ---- the file ---- */
-
-/* "a.gz" for another process than the main one: "a.comm.pid.gz". */
-static bool name_beside(const char *plain, const char *comm, uint64_t pid, char *path, size_t room)
-{
-    size_t len = strlen(plain);
-    const char *tail = len > 3 && strcmp(plain + len - 3, ".gz") == 0 ? ".gz" : "";
-    char pattern[HAK_COLLECT_PATH_MAX];
-    int n = snprintf(pattern, sizeof pattern, "%.*s.%%e.%%p%s", (int)(len - strlen(tail)), plain, tail);
-    return n > 0 && (size_t)n < sizeof pattern && hak_collect_name(pattern, comm, pid, path, room);
-}
-
-static bool choose_path(hak_session *session, const char *comm)
-{
-    const char *pattern =
-        session->options.output != NULL ? session->options.output : HAK_COLLECT_DEFAULT_OUTPUT;
-    uint64_t pid = session->origin.pid;
-    bool fits = !session->origin.plain_name && strstr(pattern, "%p") == NULL
-                    ? name_beside(pattern, comm, pid, session->path, sizeof session->path)
-                    : hak_collect_name(pattern, comm, pid, session->path, sizeof session->path);
-    if (!fits || session->origin.plain_name)
-        return fits;
-    /* Another image of the same process has the name: number it. Files of earlier recordings are numbered
-     * around as well, or replaced by force. */
-    size_t len = strlen(session->path);
-    size_t stem = len > 3 && strcmp(session->path + len - 3, ".gz") == 0 ? len - 3 : len;
-    char tail[4];
-    char part[HAK_COLLECT_PATH_MAX + 8];
-    memcpy(tail, session->path + stem, len - stem + 1);
-    for (unsigned n = 2; n < 1000; n++) {
-        snprintf(part, sizeof part, "%s.part", session->path);
-        bool there = !session->options.force && (access(session->path, F_OK) == 0 || access(part, F_OK) == 0);
-        if (!there && !session->origin.is_taken(session->origin.server, session->path))
-            return true;
-        snprintf(session->path + stem, sizeof session->path - stem, ".%u%s", n, tail);
-    }
-    return true;
-}
 
 bool hak_session_open(hak_session *session, hak_collect_message *report)
 {
@@ -210,7 +184,14 @@ bool hak_session_open(hak_session *session, hak_collect_message *report)
     hak_writer_options how = {
         .level = 1, .background = true, .force = options->force, .max_bytes = options->max_bytes};
     snprintf(error.text, sizeof error.text, "the name does not fit");
-    if (choose_path(session, comm))
+    const hak_collect_choice choice = {.pattern = options->output,
+                                       .comm = comm,
+                                       .pid = pid,
+                                       .plain = session->origin.plain_name,
+                                       .force = options->force,
+                                       .is_taken = session->origin.is_taken,
+                                       .server = session->origin.server};
+    if (hak_collect_choose(&choice, session->path, sizeof session->path))
         session->writer = hak_writer_open(session->path, &head, &how, &error);
     free(command);
     if (session->writer != NULL && hak_events_init(&session->events, session->writer, session->program)) {
@@ -546,13 +527,36 @@ static void sample_rss(hak_session *session, uint64_t now_ns)
     hak_writer_rss(session->writer, &sample);
 }
 
-static void check_limits(hak_session *session)
+/* The program's threads notice at their next call. */
+static void stop(hak_session *session, hak_trace_end end)
 {
-    const hak_collect_options *options = &session->options;
-    bool full = hak_writer_failed(session->writer);
-    bool late = options->duration_ns != 0 && session->clock.last_ns >= options->duration_ns;
-    if (full || late)
-        atomic_store(&session->share->stopped, 1);
+    uint32_t running = 0;
+    atomic_compare_exchange_strong(&session->share->stopped, &running, end);
+    for (size_t i = 0; i < session->consumers_room; i++)
+        atomic_store(&session->consumers[i].ring->limit, 0); /* partner: hak_thread_room */
+}
+
+static void check_limits(hak_session *session, uint64_t now_ns)
+{
+    uint64_t limit_ns = session->options.duration_ns;
+    if (atomic_load(&session->asked_to_stop))
+        stop(session, HAK_END_ASKED);
+    if (hak_writer_failed(session->writer))
+        stop(session, hak_writer_failure(session->writer) != 0 ? HAK_END_WRITE : HAK_END_SIZE);
+    if (limit_ns != 0 && now_ns - session->clock.start_ns >= limit_ns)
+        stop(session, HAK_END_DURATION);
+}
+
+/* What has happened is on disk after a moment, should the collector itself be killed. */
+static void cut_member(hak_session *session, uint64_t now_ns, uint64_t used)
+{
+    session->uncut += used;
+    if (session->uncut == 0 ||
+        now_ns - session->cut_at_ns < (session->uncut < CUT_FEW ? CUT_LATER_NS : CUT_EVERY_NS))
+        return;
+    hak_writer_cut(session->writer);
+    session->cut_at_ns = now_ns;
+    session->uncut = 0;
 }
 
 static uint64_t round_once(hak_session *session, bool dead)
@@ -561,7 +565,7 @@ static uint64_t round_once(hak_session *session, bool dead)
     bool all_outside = true;
     atomic_fetch_add(&session->share->beat, 1);
     if (!know_rings(session))
-        atomic_store(&session->share->stopped, 1);
+        stop(session, HAK_END_MEMORY);
     for (size_t i = 0; i < session->consumers_room; i++)
         all_outside &= see(&session->consumers[i], dead);
     uint64_t limit = dead ? UINT64_MAX : all_outside ? moment : session->merged_to;
@@ -572,7 +576,8 @@ static uint64_t round_once(hak_session *session, bool dead)
     hak_clock_adjust(&session->clock, session->merged_to);
     reap(session, now_ns);
     sample_rss(session, now_ns);
-    check_limits(session);
+    check_limits(session, now_ns);
+    cut_member(session, now_ns, used);
     session->moment = hak_clock_now(&session->clock);
     return used;
 }
@@ -593,6 +598,13 @@ static bool is_stopped(const hak_session *session)
     return atomic_load(&session->share->stopped) != 0;
 }
 
+static uint64_t end_of(hak_session *session)
+{
+    if (hak_writer_failed(session->writer))
+        stop(session, hak_writer_failure(session->writer) != 0 ? HAK_END_WRITE : HAK_END_SIZE);
+    return atomic_load(&session->share->stopped);
+}
+
 static void finish(hak_session *session, hak_collect_message *report)
 {
     hak_events *events = &session->events;
@@ -606,6 +618,7 @@ static void finish(hak_session *session, hak_collect_message *report)
     for (unsigned ms = 0;
          session->origin.plain_name && session->status == UNKNOWN_STATUS && ms < STATUS_WAIT_MS; ms++)
         poll(NULL, 0, 1);
+    hak_writer_flush(session->writer); /* what does not fit any more is known from here on */
     uint32_t status = atomic_load(&session->status);
     hak_trace_tail tail = {.ended = true,
                            .duration_ns = session->clock.last_ns,
@@ -614,8 +627,12 @@ static void finish(hak_session *session, hak_collect_message *report)
                            .walks_checked = session->checked,
                            .walks_wrong = session->wrong,
                            .walks_dynamic = session->dynamic,
-                           .exit_status = status == UNKNOWN_STATUS ? 0 : status};
-    report->failed = hak_writer_failed(session->writer);
+                           .exit_status = status == UNKNOWN_STATUS ? 0 : status,
+                           .end = end_of(session)};
+    int failure = hak_writer_failure(session->writer);
+    report->end = (uint32_t)tail.end;
+    if (failure != 0)
+        snprintf(report->note, sizeof report->note, "%s", strerror(failure));
     if (hak_writer_finish(session->writer, &tail, &error) != 0) {
         report->failed = 1;
         snprintf(report->note, sizeof report->note, "%s", error.text);
@@ -632,6 +649,7 @@ static void finish(hak_session *session, hak_collect_message *report)
     report->walks_checked = tail.walks_checked;
     report->walks_wrong = tail.walks_wrong;
     report->threads = events->threads;
+    report->duration_ns = tail.duration_ns;
     snprintf(report->path, sizeof report->path, "%s", session->path);
 }
 
@@ -650,8 +668,8 @@ void hak_session_run(hak_session *session, hak_collect_message *report)
         idle = used == 0 ? idle + 1 : 0;
         if (dead)
             break;
-        if (stopped && used == 0 && idle > IDLE_ROUNDS)
-            break; /* told to stop, and its threads have noticed or sleep */
+        if (stopped && used == 0 && idle > STOP_ROUNDS)
+            break;
     }
     finish(session, report);
 }

@@ -33,6 +33,7 @@ void hak_session_free(hak_session *session);
 /* Any thread, while the session lives. */
 uint64_t hak_session_start_ns(const hak_session *session);
 void hak_session_replaced(hak_session *session); /* the process has exec'ed: this image is dead */
+void hak_session_stop(hak_session *session);     /* on request: its trace is to be finished */
 void hak_session_exit_status(hak_session *session, uint32_t status);
 
 /* Opens the file under its name. False: report->note says why not; the program is then not to be recorded. */

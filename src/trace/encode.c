@@ -388,6 +388,11 @@ bool hak_encoder_full(const hak_encoder *e)
            (e->count % CHECK_EVENTS == 0 && column_bytes(e) >= HAK_MEMBER_RAW_TARGET);
 }
 
+size_t hak_encoder_bytes(const hak_encoder *e)
+{
+    return meta_bytes(e) + column_bytes(e);
+}
+
 bool hak_encoder_empty(const hak_encoder *e)
 {
     return e->count == 0 && meta_bytes(e) == 0;
@@ -511,7 +516,8 @@ void hak_encode_tail(const hak_trace_tail *tail, uint64_t events, const hak_byte
                                 tail->walks_checked,
                                 tail->walks_wrong,
                                 tail->walks_dynamic,
-                                tail->exit_status};
+                                tail->exit_status,
+                                tail->end};
     hak_bytes body = {.at = NULL};
     for (size_t i = 0; i < HAK_COUNT_OF(numbers); i++)
         hak_bytes_varint(&body, numbers[i]);

@@ -23,6 +23,7 @@ void hak_encoder_row(hak_encoder *encoder, const hak_trace_row *row);
 void hak_encoder_rss(hak_encoder *encoder, const hak_trace_rss *rss);
 
 bool hak_encoder_full(const hak_encoder *encoder);
+size_t hak_encoder_bytes(const hak_encoder *encoder); /* of the payload so far, nearly */
 bool hak_encoder_empty(const hak_encoder *encoder);
 uint32_t hak_encoder_events(const hak_encoder *encoder); /* in the member so far */
 

@@ -1,5 +1,7 @@
-/* event.c: names and classes of operations. */
+/* event.c: names and classes of operations, and why recordings end. */
 #include "trace/event.h"
+
+#include "trace/trace_format.h"
 
 static const struct {
     const char *text;
@@ -18,4 +20,14 @@ const char *hak_op_text(hak_op op)
 hak_op_class hak_op_class_of(hak_op op)
 {
     return ops[op].op_class;
+}
+
+const char *hak_trace_end_text(uint64_t end)
+{
+    static const char *const texts[HAK_END_COUNT] = {
+#define X(name, text) text,
+        HAK_TRACE_ENDS(X)
+#undef X
+    };
+    return end < HAK_END_COUNT ? texts[end] : "?";
 }

@@ -22,6 +22,7 @@
 #include "trace/record_modules.h"
 #include "trace/record_next.h"
 #include "trace/record_put.h"
+#include "trace/trace_format.h"
 #include "trace/record_unwinder.h"
 
 #define PATIENCE_NS    UINT64_C(5000000000) /* a collector that does not move for so long is given up */
@@ -39,13 +40,15 @@
 
 typedef enum process_state { PROCESS_IDLE, PROCESS_JOINING, PROCESS_ON, PROCESS_OFF } process_state;
 
-HAK_TLS_IE hak_thread hak_self;
+HAK_TLS_IE hak_thread hak_self = {.epoch = HAK_NO_EPOCH};
 static hak_live off_page;
 hak_live *hak_live_page = &off_page;
 hak_share *hak_shared;
 
 static _Atomic uint32_t state;
-static uint32_t epoch;                        /* counts joins: rings of earlier ones are not ours */
+static uint32_t epoch;                /* counts joins: rings of earlier ones are not ours */
+static const hak_share *control_page; /* first page of the segment, inherited by children */
+static uint32_t restarts_seen;
 static uint64_t session;                      /* the collector's number for this process */
 static _Atomic uintptr_t chunks[CHUNK_COUNT]; /* where each chunk of rings is mapped; 0: nowhere yet */
 static hak_walk *walks[HAK_RING_COUNT];       /* by ring: whoever owns the ring owns the walk */
@@ -55,10 +58,14 @@ static char socket_name[HAK_SOCKET_NAME_BYTES]; /* "" until known */
 static pthread_key_t ending_key;
 static bool ending_key_made;
 
-static void stop_recording(void)
+/* In this epoch: another thread may have begun the next one. */
+static void stop_recording(uint32_t of_epoch)
 {
-    atomic_store(&hak_live_page->on, 0);
-    atomic_store(&state, PROCESS_OFF);
+    uint32_t on = PROCESS_ON;
+    if (atomic_load(&hak_live_page->on) != of_epoch)
+        return;
+    atomic_compare_exchange_strong(&state, &on, PROCESS_OFF); /* first: ON with a page of zero means a fork */
+    atomic_compare_exchange_strong(&hak_live_page->on, &of_epoch, 0);
 }
 
 /* ---- joining ---- */
@@ -113,6 +120,17 @@ static int ask(int fd, uint64_t parent_session, hak_welcome *welcome)
     return -1;
 }
 
+/* Read where no ring may be: in a child that has not joined, and after the recording. */
+static bool map_control(int segment)
+{
+    void *page = mmap(NULL, HAK_OS_PAGE_BYTES, PROT_READ, MAP_SHARED, segment, 0);
+    if (page == MAP_FAILED)
+        return false;
+    control_page = page; /* the one before stays: another thread may be reading it */
+    restarts_seen = 0;
+    return true;
+}
+
 static hak_share *map_segment(int segment)
 {
     hak_share *share = mmap(NULL, FIRST_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, segment, 0);
@@ -120,6 +138,10 @@ static hak_share *map_segment(int segment)
         return NULL;
     if (share->magic != HAK_SHARE_MAGIC || share->size_bytes != HAK_SHARE_BYTES || share->depth == 0 ||
         share->depth > HAK_RECORD_DEPTH_MAX) {
+        munmap(share, FIRST_MAP_BYTES);
+        return NULL;
+    }
+    if (!map_control(segment)) {
         munmap(share, FIRST_MAP_BYTES);
         return NULL;
     }
@@ -187,14 +209,22 @@ static bool find_socket(bool may_launch)
     return true;
 }
 
+static bool wants_restart(void)
+{
+    return control_page != NULL &&
+           atomic_load_explicit(&control_page->restarts, memory_order_relaxed) != restarts_seen;
+}
+
 /* Joins, or joins anew in a forked child. True when recording is on. */
 static bool process_join(hak_thread *self, bool may_launch)
 {
     uint32_t was = atomic_load(&state);
     bool forked = was == PROCESS_ON && atomic_load(&hak_live_page->on) == 0;
+    bool again = was == PROCESS_OFF && wants_restart();
     if (was == PROCESS_ON && !forked)
         return true;
-    if ((was != PROCESS_IDLE && !forked) || !atomic_compare_exchange_strong(&state, &was, PROCESS_JOINING))
+    if ((was != PROCESS_IDLE && !forked && !again) ||
+        !atomic_compare_exchange_strong(&state, &was, PROCESS_JOINING))
         return false;
     int saved = errno;
     uint64_t all = ~UINT64_C(0);
@@ -203,13 +233,16 @@ static bool process_join(hak_thread *self, bool may_launch)
     bool joined = false;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old_mask, sizeof all);
     if (!off && find_socket(may_launch)) {
+        if (again)
+            restarts_seen = atomic_load(&control_page->restarts);
         joined = join_collector(forked ? session : 0);
         off = !joined;
     }
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old_mask, NULL, sizeof all);
     if (joined) {
         self->ring = NULL;
-        atomic_store(&hak_live_page->on, 1);
+        self->epoch = HAK_NO_EPOCH;
+        atomic_store(&hak_live_page->on, epoch);
         atomic_store(&state, PROCESS_ON);
     } else { /* IDLE: the environment was not there yet, or the constructor may launch a collector */
         atomic_store(&state, off || may_launch ? PROCESS_OFF : PROCESS_IDLE);
@@ -287,7 +320,7 @@ static bool thread_claim(hak_thread *self)
     size_t index;
     self->ring = NULL;
     if (atomic_load(&hak_shared->stopped) != 0) {
-        stop_recording();
+        stop_recording(epoch);
         return false;
     }
     hak_ring *ring = ring_wait(&index);
@@ -307,14 +340,15 @@ static bool thread_claim(hak_thread *self)
     prctl(PR_GET_NAME, ring->name);
     self->words = (uint64_t *)(chunk_at(index / HAK_RING_CHUNK) + index % HAK_RING_CHUNK * HAK_RING_BYTES);
     self->head = atomic_load(&ring->head) >> 1;
-    self->limit = self->head; /* the first record looks at the consumer */
-    self->epoch = epoch;
+    self->share = hak_shared;
+    atomic_store(&ring->limit, 0); /* the first record looks at the consumer */
     self->stamp_high = UINT32_MAX; /* none: the first record tells its time */
     self->walk->counts = (hak_walk_counts){0};
     if (self->seen.memory == NULL)
         hak_seen_init(&self->seen);
     hak_seen_clear(&self->seen);
     self->ring = ring;
+    self->epoch = epoch;
     if (self->ended || !ending_key_made)
         self->ending = 0;
     else if (self->ending == 0)
@@ -327,7 +361,7 @@ static bool thread_claim(hak_thread *self)
 static void thread_end(void *value)
 {
     hak_thread *self = value;
-    if (self->ring == NULL || atomic_load(&hak_live_page->on) == 0 || self->epoch != epoch)
+    if (self->ring == NULL || atomic_load(&hak_live_page->on) != self->epoch)
         return;
     if (++self->ending <= ENDING_ROUNDS) {
         pthread_setspecific(ending_key, self);
@@ -342,6 +376,7 @@ static void thread_end(void *value)
     self->seen.final = true;
     if (!seen_dead) {
         self->ring = NULL;
+        self->epoch = HAK_NO_EPOCH;
         self->ended = true;
     }
     atomic_store_explicit(&ring->state, seen_dead ? HAK_RING_ENDING : HAK_RING_ENDED, memory_order_release);
@@ -372,12 +407,12 @@ HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
         self->inside_sp = inside;
         if (!abandoned)
             return false;
-        if (self->ring != NULL && self->epoch == epoch && atomic_load(&hak_live_page->on) != 0)
+        if (self->ring != NULL && atomic_load(&hak_live_page->on) == self->epoch)
             hak_publish(self, 0);
         if (self->seen.memory != NULL)
             hak_seen_clear(&self->seen); /* it may have been at work there */
     }
-    if (atomic_load_explicit(&state, memory_order_relaxed) == PROCESS_OFF)
+    if (atomic_load_explicit(&state, memory_order_relaxed) == PROCESS_OFF && !wants_restart())
         return false;
     self->inside_pc = caller.pc;
     self->inside_sp = caller.sp;
@@ -395,7 +430,8 @@ HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
 static bool wait_for_room(hak_thread *self, uint64_t wanted_head)
 {
     hak_ring *ring = self->ring;
-    uint64_t beat = atomic_load(&hak_shared->beat);
+    hak_share *share = self->share;
+    uint64_t beat = atomic_load(&share->beat);
     uint64_t since = hak_os_monotonic_ns();
     for (;;) {
         uint32_t room = atomic_load(&ring->room);
@@ -405,13 +441,14 @@ static bool wait_for_room(hak_thread *self, uint64_t wanted_head)
         struct timespec pause = {.tv_nsec = WAIT_NS};
         syscall(SYS_futex, &ring->room, FUTEX_WAIT, room, &pause, NULL, 0);
         uint64_t now = hak_os_monotonic_ns();
-        if (atomic_load(&hak_shared->beat) != beat) {
-            beat = atomic_load(&hak_shared->beat);
+        if (atomic_load(&share->beat) != beat) {
+            beat = atomic_load(&share->beat);
             since = now;
         } else if (now - since > PATIENCE_NS) {
-            atomic_store(&hak_shared->stopped, 1);
+            uint32_t running = 0;
+            atomic_compare_exchange_strong(&share->stopped, &running, HAK_END_STALLED);
         }
-        if (atomic_load(&hak_shared->stopped) != 0)
+        if (atomic_load(&share->stopped) != 0)
             return false;
     }
     atomic_store(&ring->waiting, 0);
@@ -424,7 +461,7 @@ static void count_lost(hak_thread *self)
     atomic_store(&ring->lost, atomic_load_explicit(&ring->lost, memory_order_relaxed) + 1);
 }
 
-HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words)
+HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words, hak_weight weight)
 {
     hak_ring *ring = self->ring;
     size_t at = self->head & (HAK_RING_WORDS - 1);
@@ -432,15 +469,17 @@ HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words)
     uint64_t wanted = self->head + pad + words;
     int saved = errno;
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
-    if (atomic_load(&hak_shared->stopped) != 0) {
-        count_lost(self);
-        stop_recording();
+    if (atomic_load(&self->share->stopped) !=
+        0) { /* what follows the end is not lost: the trace says when it was */
+        stop_recording(self->epoch);
         errno = saved;
         return NULL;
     }
     if (wanted > tail + HAK_RING_WORDS) {
-        if (hak_shared->drop != 0 || !wait_for_room(self, wanted)) {
-            count_lost(self);
+        bool drop = self->share->drop != 0 && weight != HAK_WEIGHT_TABLE;
+        if (drop || !wait_for_room(self, wanted)) {
+            if (weight == HAK_WEIGHT_EVENT)
+                count_lost(self);
             errno = saved;
             return NULL;
         }
@@ -453,9 +492,10 @@ HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words)
     }
     uint64_t end = (self->head | (HAK_RING_WORDS - 1)) + 1; /* of the ring's memory: records do not wrap */
     uint64_t ahead = self->head + words + PREPARE_WORDS;
-    self->limit = ahead < tail + HAK_RING_WORDS ? ahead : tail + HAK_RING_WORDS;
-    if (self->limit > end)
-        self->limit = end;
+    uint64_t limit = ahead < tail + HAK_RING_WORDS ? ahead : tail + HAK_RING_WORDS;
+    atomic_store(&ring->limit, limit < end ? limit : end);
+    if (atomic_load(&self->share->stopped) != 0) /* partner: the collector stores stopped, then the limit */
+        atomic_store(&ring->limit, 0);
     errno = saved;
     return self->words + at;
 }

@@ -16,17 +16,19 @@ typedef struct hak_thread {
     hak_ring *ring; /* NULL: none yet, or not any more */
     uint64_t *words;
     uint64_t head;       /* words written */
-    uint64_t limit;      /* head may grow up to here before hak_thread_room must look again */
+    hak_share *share;    /* of the ring */
     uint32_t stamp_high; /* of the last stamp, as the collector knows it */
     hak_seen seen;
     hak_walk *walk;  /* belongs to the ring */
-    uint32_t epoch;  /* of the process when ring was claimed */
+    uint32_t epoch;  /* of the process when ring was claimed; HAK_NO_EPOCH: there is none */
     uint32_t ending; /* rounds of thread-specific destructors that have passed */
     bool ended;      /* its end was recorded and its ring given up; it came back */
 } hak_thread;
 
+#define HAK_NO_EPOCH UINT32_MAX
+
 typedef struct hak_live {
-    _Atomic uint32_t on; /* 1: recording. The page is zero in a forked child. */
+    _Atomic uint32_t on; /* the epoch while recording, else 0. The page is zero in a forked child. */
 } hak_live;
 
 extern HAK_TLS_IE hak_thread hak_self;
@@ -37,8 +39,12 @@ extern hak_share *hak_shared; /* valid while on */
  * thread is marked as inside. */
 bool hak_thread_enter(hak_thread *self, hak_frame caller);
 
+/* What a record is worth when there is no room: an event is counted as lost, and under --drop dropped at
+ * once; a part of one is not counted beside it; what later events rest on waits in any case. */
+typedef enum hak_weight { HAK_WEIGHT_EVENT, HAK_WEIGHT_PART, HAK_WEIGHT_TABLE } hak_weight;
+
 /* Room for `words` after the head, or NULL: the event is lost and counted, and the walk starts afresh. */
-uint64_t *hak_thread_room(hak_thread *self, size_t words);
+uint64_t *hak_thread_room(hak_thread *self, size_t words, hak_weight weight);
 
 /* Takes part from the library's constructor on. */
 void hak_process_start(void);
@@ -46,8 +52,8 @@ void hak_process_start(void);
 /* False when the calling hook must not record. */
 HAK_INLINE bool hak_enter(hak_thread *self, hak_frame caller)
 {
-    if (HAK_UNLIKELY(self->inside_sp != 0 || self->ring == NULL ||
-                     atomic_load_explicit(&hak_live_page->on, memory_order_relaxed) == 0))
+    if (HAK_UNLIKELY(self->inside_sp != 0 ||
+                     atomic_load_explicit(&hak_live_page->on, memory_order_relaxed) != self->epoch))
         return hak_thread_enter(self, caller);
     self->inside_pc = caller.pc;
     self->inside_sp = caller.sp;
@@ -60,10 +66,11 @@ HAK_INLINE void hak_leave(hak_thread *self)
 }
 
 /* Room for a record, and for a time before it. */
-HAK_INLINE uint64_t *hak_reserve(hak_thread *self, size_t words)
+HAK_INLINE uint64_t *hak_reserve(hak_thread *self, size_t words, hak_weight weight)
 {
-    if (HAK_UNLIKELY(self->head + words + HAK_RECORD_TIME_WORDS > self->limit))
-        return hak_thread_room(self, words + HAK_RECORD_TIME_WORDS);
+    uint64_t limit = atomic_load_explicit(&self->ring->limit, memory_order_relaxed);
+    if (HAK_UNLIKELY(self->head + words + HAK_RECORD_TIME_WORDS > limit))
+        return hak_thread_room(self, words + HAK_RECORD_TIME_WORDS, weight);
     return self->words + (self->head & (HAK_RING_WORDS - 1));
 }
 
@@ -83,7 +90,7 @@ HAK_INLINE uint64_t *hak_put_word0(hak_thread *self, uint64_t *at, unsigned kind
     /* Partner: the collector's load of head, HAK_RING_SLACK_TICKS after it took its own stamp. */
     atomic_store_explicit(&self->ring->head, self->head << 1 | HAK_RING_INSIDE, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    uint64_t stamp = hak_share_stamp(hak_shared);
+    uint64_t stamp = hak_share_stamp(self->share);
     if (HAK_UNLIKELY(stamp >> HAK_STAMP_BITS != self->stamp_high)) {
         at[0] = hak_record_word0(0, HAK_RECORD_TIME, 0, 0);
         at[1] = stamp;

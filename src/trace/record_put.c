@@ -82,7 +82,7 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
     size_t words = 2 + (wide ? 2 : 0) + (tell ? 1 + frames : 0);
     unsigned form = (moved_from ? HAK_RECORD_MOVED_FROM : 0) | (wide ? HAK_RECORD_WIDE : 0) |
                     (tell ? HAK_RECORD_STACK : 0);
-    uint64_t *at = hak_reserve(self, words);
+    uint64_t *at = hak_reserve(self, words, HAK_WEIGHT_EVENT);
     if (HAK_UNLIKELY(at == NULL))
         return;
     at = hak_put_word0(self, at, (unsigned)op, form, stack != NULL ? stack->id : 0);
@@ -105,7 +105,7 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
 
 static void put_plain(hak_thread *self, unsigned kind, const uint64_t *body, size_t count)
 {
-    uint64_t *at = hak_reserve(self, 1 + count);
+    uint64_t *at = hak_reserve(self, 1 + count, HAK_WEIGHT_TABLE);
     if (at == NULL)
         return;
     at = hak_put_word0(self, at, kind, 0, 0);
@@ -138,7 +138,7 @@ void hak_put_module_load(hak_thread *self, const hak_module_seen *module)
     size_t path_bytes = strnlen(module->path, HAK_MODULE_PATH_MAX);
     size_t path_words = (path_bytes + 7) / 8;
     size_t words = HAK_RECORD_MODULE_WORDS + path_words;
-    uint64_t *at = hak_reserve(self, words);
+    uint64_t *at = hak_reserve(self, words, HAK_WEIGHT_TABLE);
     if (at == NULL)
         return;
     uint32_t id_bytes =

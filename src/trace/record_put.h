@@ -24,7 +24,7 @@ HAK_INLINE void hak_put_alloc(hak_thread *self, hak_op op, unsigned flags, const
         hak_put_rare_alloc(self, op, flags, block, size, align_log2, caller);
         return;
     }
-    uint64_t *at = hak_reserve(self, 2);
+    uint64_t *at = hak_reserve(self, 2, HAK_WEIGHT_EVENT);
     if (HAK_UNLIKELY(at == NULL))
         return;
     at = hak_put_word0(self, at, (unsigned)op, flags, stack->id);
@@ -35,7 +35,8 @@ HAK_INLINE void hak_put_alloc(hak_thread *self, hak_op op, unsigned flags, const
 /* Before the block is freed, or handed to realloc. kind: an op of class free, or HAK_RECORD_REALLOC_BEGIN. */
 HAK_INLINE void hak_put_free(hak_thread *self, unsigned kind, const void *block)
 {
-    uint64_t *at = hak_reserve(self, 2);
+    hak_weight weight = kind == HAK_RECORD_REALLOC_BEGIN ? HAK_WEIGHT_PART : HAK_WEIGHT_EVENT;
+    uint64_t *at = hak_reserve(self, 2, weight);
     if (HAK_UNLIKELY(at == NULL))
         return;
     at = hak_put_word0(self, at, kind, 0, 0);

@@ -49,7 +49,9 @@ typedef enum hak_ring_state {
 /* What a thread writes, what the collector writes, and what both do, on lines of their own. */
 typedef struct hak_ring {
     alignas(HAK_CACHE_LINE) _Atomic uint64_t head; /* words ever written, times two, plus HAK_RING_INSIDE */
-    _Atomic uint64_t lost;                         /* events that were not appended */
+    _Atomic uint64_t
+        limit; /* head may grow up to here before the producer looks; 0 from a collector that stops */
+    _Atomic uint64_t lost; /* events that were not appended */
     _Atomic uint64_t walks_checked;
     _Atomic uint64_t walks_wrong;
     _Atomic uint64_t walks_dynamic;
@@ -73,10 +75,11 @@ typedef struct hak_share {
     uint32_t same_ids; /* the collector sees by thread ids who is alive */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t counter; /* the clock, where the TSC is not one */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t beat;    /* the collector's heart: grows while it lives */
-    _Atomic uint32_t stopped;                         /* recording has ended, by whichever side */
-    _Atomic uint32_t rings_high;                      /* rings ever used are 0 … this number - 1 */
-    _Atomic uint64_t lost;                            /* events of threads that found no ring */
-    _Atomic uint32_t rings_wanted;                    /* a thread waits for a ring */
+    _Atomic uint32_t stopped;      /* hak_trace_end: recording has ended, by whichever side */
+    _Atomic uint32_t restarts;     /* grows when the process is to join anew */
+    _Atomic uint32_t rings_high;   /* rings ever used are 0 … this number - 1 */
+    _Atomic uint64_t lost;         /* events of threads that found no ring */
+    _Atomic uint32_t rings_wanted; /* a thread waits for a ring */
     _Atomic uint32_t rings_looked; /* times that all rings were looked at for dead threads */
     hak_ring rings[HAK_RING_COUNT];
 } hak_share;

@@ -45,7 +45,7 @@ struct hak_sink {
     bool closing;
 
     atomic_bool stopped; /* relaxed: a flag of its own, read as advice until the queue is drained */
-    int failure;         /* errno of the first failed write; 0: stopped by max_bytes */
+    atomic_int failure;  /* errno of the first failed write; 0: stopped by max_bytes */
     atomic_uint_fast64_t bytes;
     atomic_uint_fast64_t written;
 };
@@ -284,6 +284,11 @@ bool hak_sink_stopped(hak_sink *sink)
     return atomic_load_explicit(&sink->stopped, memory_order_relaxed);
 }
 
+int hak_sink_failure(hak_sink *sink)
+{
+    return atomic_load_explicit(&sink->failure, memory_order_relaxed);
+}
+
 uint64_t hak_sink_bytes(hak_sink *sink)
 {
     return atomic_load_explicit(&sink->bytes, memory_order_relaxed);
@@ -332,10 +337,7 @@ int hak_sink_finish(hak_sink *sink, const hak_bytes *tail, hak_trace_error *erro
 {
     stop_background(sink);
     int result = -1;
-    if (sink->failure != 0)
-        hak_trace_fail(error, "writing stopped: %s; what was written stays in its .part file",
-                       strerror(sink->failure));
-    else if (tail == NULL || tail->failed || tail->len_bytes == 0)
+    if (tail == NULL || tail->failed || tail->len_bytes == 0)
         hak_trace_fail(error, "out of memory; what was written stays in its .part file");
     else if (!append(sink, tail->at, tail->len_bytes, 0, false))
         hak_trace_fail(error, "writing the end failed: %s; what was written stays in its .part file",

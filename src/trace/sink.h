@@ -24,6 +24,7 @@ void hak_sink_submit(hak_sink *sink, size_t raw_bytes, uint32_t events);
 void hak_sink_drain(hak_sink *sink);
 
 bool hak_sink_stopped(hak_sink *sink);     /* a write failed or max_bytes is reached; any thread */
+int hak_sink_failure(hak_sink *sink);      /* errno of the write that failed, 0: none; any thread */
 uint64_t hak_sink_bytes(hak_sink *sink);   /* written so far */
 uint64_t hak_sink_written(hak_sink *sink); /* events written so far */
 

@@ -40,6 +40,25 @@ typedef struct hak_trace_head {
 } hak_trace_head;
 
 /* Known when recording ends; all zero with ended == false when the trace was cut off. */
+/* Why a recording ended. Numbers are written to files: only ever append. */
+#define HAK_TRACE_ENDS(X)                                                                                    \
+    X(PROGRAM, "with the program")                                                                           \
+    X(SIZE, "at its size limit")                                                                             \
+    X(DURATION, "at its time limit")                                                                         \
+    X(WRITE, "when writing failed")                                                                          \
+    X(STALLED, "because the collector did not run")                                                          \
+    X(ASKED, "on request")                                                                                   \
+    X(MEMORY, "for want of memory")
+
+typedef enum hak_trace_end {
+#define X(name, text) HAK_END_##name,
+    HAK_TRACE_ENDS(X)
+#undef X
+        HAK_END_COUNT
+} hak_trace_end;
+
+const char *hak_trace_end_text(uint64_t end); /* "?" for an unknown number */
+
 typedef struct hak_trace_tail {
     bool ended;
     uint64_t duration_ns;
@@ -49,6 +68,7 @@ typedef struct hak_trace_tail {
     uint64_t walks_wrong;   /* of these, disagreed */
     uint64_t walks_dynamic; /* handed to the unwinder because a frame was dynamic */
     uint64_t exit_status;   /* as from waitpid(2); 0 if unknown */
+    uint64_t end;           /* hak_trace_end: other than PROGRAM, what followed was not recorded */
 } hak_trace_tail;
 
 /* A loaded file, from its load to its unload. file offset of pc = pc - start + offset; the address to look up

@@ -10,6 +10,8 @@
 #include "trace/reuse.h"
 #include "trace/sink.h"
 
+enum { LIMITED_EVENTS = 1024 }; /* a member holds at least so many, near the limit */
+
 struct hak_writer {
     hak_sink *sink;
     hak_encoder *encoder;
@@ -25,6 +27,7 @@ struct hak_writer {
     uint64_t given;     /* events taken in */
     uint64_t encoded;   /* events in submitted members */
     uint64_t submitted; /* of these, in the member being encoded: given to the encoder since its last end */
+    uint64_t max_bytes; /* of the file; 0: no limit */
     bool stopped;       /* nothing more is written: the sink stopped, or memory ran out */
 };
 
@@ -60,6 +63,7 @@ hak_writer *hak_writer_open(const char *path, const hak_trace_head *head, const 
         return NULL;
     }
     hak_live_init(&writer->live);
+    writer->max_bytes = options->max_bytes;
     writer->encoder = hak_encoder_new();
     if (writer->encoder == NULL || !hak_context_map_init(&writer->contexts)) {
         hak_trace_fail(error, "out of memory");
@@ -127,9 +131,21 @@ void hak_writer_thread_name(hak_writer *writer, uint32_t thread, const char *nam
     hak_encoder_thread(writer->encoder, thread, tid, name);
 }
 
+/* Near the limit members become smaller, so that the last one that does not fit is small: half of what is
+ * left will do for it even if it did not compress at all. */
+static bool near_limit(hak_writer *writer)
+{
+    uint32_t events = hak_encoder_events(writer->encoder);
+    if (writer->max_bytes == 0 || events < LIMITED_EVENTS || events % LIMITED_EVENTS != 0)
+        return false;
+    uint64_t written = hak_sink_bytes(writer->sink);
+    uint64_t left = written < writer->max_bytes ? writer->max_bytes - written : 0;
+    return hak_encoder_bytes(writer->encoder) >= left / 2;
+}
+
 static void end_member_if_full(hak_writer *writer)
 {
-    if (HAK_UNLIKELY(hak_encoder_full(writer->encoder)))
+    if (HAK_UNLIKELY(hak_encoder_full(writer->encoder) || near_limit(writer)))
         end_member(writer);
 }
 
@@ -190,6 +206,11 @@ void hak_writer_event(hak_writer *writer, const hak_event *event)
     end_member_if_full(writer);
 }
 
+void hak_writer_cut(hak_writer *writer)
+{
+    end_member(writer);
+}
+
 int hak_writer_flush(hak_writer *writer)
 {
     end_member(writer);
@@ -205,6 +226,11 @@ uint64_t hak_writer_bytes(const hak_writer *writer)
 bool hak_writer_failed(const hak_writer *writer)
 {
     return writer->stopped || hak_sink_stopped(writer->sink);
+}
+
+int hak_writer_failure(const hak_writer *writer)
+{
+    return hak_sink_failure(writer->sink);
 }
 
 int hak_writer_finish(hak_writer *writer, const hak_trace_tail *tail, hak_trace_error *error)

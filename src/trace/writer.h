@@ -40,6 +40,9 @@ void hak_writer_rss(hak_writer *writer, const hak_trace_rss *rss);
 
 void hak_writer_event(hak_writer *writer, const hak_event *event);
 
+/* Ends the current member: it is written as soon as possible. */
+void hak_writer_cut(hak_writer *writer);
+
 /* Ends the current member, so that all so far is on disk. 0, or -1 once any write has failed. */
 int hak_writer_flush(hak_writer *writer);
 
@@ -47,8 +50,11 @@ uint64_t hak_writer_bytes(const hak_writer *writer); /* compressed, written so f
 bool hak_writer_failed(
     const hak_writer *writer); /* a write failed, or max_bytes is reached: later events are counted as lost */
 
-/* Writes tail and index, renames, frees the writer. 0, or -1 with *error filled: then the .part file stays.
- */
+/* errno of the write that failed; 0: none did. */
+int hak_writer_failure(const hak_writer *writer);
+
+/* Writes tail and index, renames, frees the writer: also after a failed write, when what was whole leaves
+ * room for them. 0, or -1 with *error filled: then the .part file stays. */
 int hak_writer_finish(hak_writer *writer, const hak_trace_tail *tail, hak_trace_error *error);
 
 #endif

@@ -328,6 +328,17 @@ static int work(int argc, char **argv)
     return 6;
 }
 
+/* Blocks that stay. */
+static int hoard(int argc, char **argv)
+{
+    int count = scene_number(argc, argv, 0, 1000);
+    for (int i = 0; i < count; i++)
+        if (malloc(16) == NULL)
+            return 1;
+    puts("hoarded");
+    return 0;
+}
+
 static int write_big(int argc, char **argv)
 {
     char block[4096] = "";
@@ -372,6 +383,7 @@ static const scene scenes_of_processes[] = {
     {"chdir", change_folder},
     {"surroundings", surroundings},
     {"work", work},
+    {"hoard", hoard},
     {"write_big", write_big},
     {"until_gone", until_gone},
     {NULL, NULL},
