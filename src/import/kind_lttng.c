@@ -17,14 +17,8 @@ typedef struct state {
     bool any;
     uint64_t owners[MAX_SPACES];
     uint32_t count, last;
+    size_t prefix_at;
 } state;
-
-static const char *find(const hak_scan *line, const char *text, size_t len)
-{
-    return memmem(line->at, (size_t)(line->end - line->at), text, len);
-}
-
-#define FIND(line, text) find((line), (text), sizeof(text) - 1)
 
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
@@ -36,22 +30,64 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
     return false;
 }
 
-/* "name = " … the number behind it, 0x… or decimal; false if there is none. */
-static bool field(const hak_scan *line, const char *name, size_t len, uint64_t *value)
+/* The fields of an event that matter here, and which of them it has. */
+#define FIELDS(X)                                                                                            \
+    X(size)                                                                                                  \
+    X(ptr) X(in_ptr) X(out_ptr) X(nmemb) X(alignment) X(result) X(vtid) X(vpid)
+
+typedef struct fields {
+#define X(name) uint64_t name;
+    FIELDS(X)
+#undef X
+#define X(name) bool has_##name;
+    FIELDS(X)
+#undef X
+} fields;
+
+static void field_set(fields *f, const char *word, size_t len, uint64_t value)
 {
-    for (const char *at = line->at; (at = memmem(at, (size_t)(line->end - at), name, len)) != NULL;
-         at += len) {
-        if (at == line->at || at[-1] != ' ')
-            continue; /* the end of a longer name */
-        hak_scan number = hak_scan_of(at + len, (size_t)(line->end - at) - len);
-        bool hex = number.end - number.at > 2 && number.at[0] == '0' && (number.at[1] | 0x20) == 'x';
-        *value = hex ? hak_scan_address(&number) : hak_scan_decimal(&number);
-        return !number.bad;
+#define X(name)                                                                                              \
+    if (hak_scan_same(word, len, #name)) {                                                                   \
+        f->name = value;                                                                                     \
+        f->has_##name = true;                                                                                \
+        return;                                                                                              \
     }
-    return false;
+    FIELDS(X)
+#undef X
 }
 
-#define FIELD(line, name, value) field((line), name " = ", sizeof(name " = ") - 1, (value))
+/* "{ name = 3, other = \"text\" }, { … }": text may hold anything but its closing quote. */
+static bool fields_take(hak_scan *line, fields *f)
+{
+    const char *word;
+    while (!hak_scan_done(line)) {
+        char c = *line->at;
+        if (c == '{' || c == '}' || c == ',') {
+            line->at++;
+            continue;
+        }
+        size_t len = hak_scan_word(line, &word);
+        if (len == 0 || !hak_scan_is(line, "=") || hak_scan_done(line))
+            return false;
+        if (*line->at == '"') {
+            do
+                line->at++;
+            while (line->at < line->end && (*line->at != '"' || line->at[-1] == '\\'));
+            if (line->at++ == line->end)
+                return false;
+            continue;
+        }
+        bool hex = line->end - line->at > 2 && line->at[0] == '0' && (line->at[1] | 0x20) == 'x';
+        bool minus = hak_scan_is(line, "-");
+        uint64_t value = hex ? hak_scan_address(line) : hak_scan_decimal(line);
+        if (line->bad)
+            return false;
+        field_set(f, word, len, minus ? 0 - value : value);
+        while (line->at < line->end && *line->at != ',' && *line->at != ' ') /* the rest of a fraction */
+            line->at++;
+    }
+    return true;
+}
 
 /* "[19:26:34.359148425]", with a date before it, or seconds since 1970. */
 static bool time_take(hak_import *im, hak_scan *line, state *s)
@@ -114,72 +150,82 @@ static uint64_t key_of(uint64_t address, uint32_t space)
     return address == 0 ? 0 : hak_import_key(address, space);
 }
 
-static const char *call(hak_import *im, const hak_scan *fields, const char *name, size_t len, uint32_t space)
+static const char *call(hak_import *im, const fields *f, const char *name, size_t len, uint32_t space)
 {
     static const char missing[] = "a field of the event is missing";
-    uint64_t size = 0, pointer = 0, other = 0;
-    bool has_size = FIELD(fields, "size", &size);
-    bool has_pointer = FIELD(fields, "ptr", &pointer);
     if (hak_scan_same(name, len, "free")) {
-        if (has_pointer)
-            hak_import_free(im, HAK_OP_FREE, key_of(pointer, space));
-        return has_pointer ? NULL : missing;
+        if (f->has_ptr)
+            hak_import_free(im, HAK_OP_FREE, key_of(f->ptr, space));
+        return f->has_ptr ? NULL : missing;
     }
-    if (hak_scan_same(name, len, "posix_memalign"))
-        has_pointer = FIELD(fields, "out_ptr", &pointer);
-    if (!has_size || !has_pointer)
+    bool posix = hak_scan_same(name, len, "posix_memalign");
+    uint64_t key = key_of(posix ? f->out_ptr : f->ptr, space), size = f->size;
+    if (!f->has_size || !(posix ? f->has_out_ptr : f->has_ptr))
         return missing;
-    uint64_t key = key_of(pointer, space);
     if (hak_scan_same(name, len, "malloc")) {
         hak_import_alloc(im, HAK_OP_MALLOC, key, size, 0);
     } else if (hak_scan_same(name, len, "calloc")) {
-        if (!FIELD(fields, "nmemb", &other) || __builtin_mul_overflow(other, size, &size))
+        if (!f->has_nmemb || __builtin_mul_overflow(f->nmemb, size, &size))
             return missing;
         hak_import_alloc(im, HAK_OP_CALLOC, key, size, 0);
     } else if (hak_scan_same(name, len, "realloc")) {
-        if (!FIELD(fields, "in_ptr", &other))
+        if (!f->has_in_ptr)
             return missing;
-        hak_import_realloc(im, key, key_of(other, space), size);
+        hak_import_realloc(im, key, key_of(f->in_ptr, space), size);
+    } else if (posix || hak_scan_same(name, len, "memalign")) {
+        if (!f->has_alignment)
+            return missing;
+        hak_import_alloc(im, posix ? HAK_OP_POSIX_MEMALIGN : HAK_OP_MEMALIGN, f->result == 0 ? key : 0, size,
+                         f->alignment);
     } else {
-        if (!FIELD(fields, "alignment", &other))
-            return missing;
-        uint64_t result = 0;
-        FIELD(fields, "result", &result);
-        hak_import_alloc(im, name[0] == 'p' ? HAK_OP_POSIX_MEMALIGN : HAK_OP_MEMALIGN, result == 0 ? key : 0,
-                         size, other);
+        return "an unknown call of the C library";
     }
     return NULL;
+}
+
+/* Behind the time: "(+delta) host lttng_ust_libc:". Host names hold no blanks, so it mostly stands where it
+ * last did. */
+static bool name_find(hak_scan *line, state *s)
+{
+    const size_t len = sizeof prefix - 1;
+    if ((size_t)(line->end - line->at) > s->prefix_at + len &&
+        memcmp(line->at + s->prefix_at, prefix, len) == 0) {
+        line->at += s->prefix_at + len;
+        return true;
+    }
+    const char *at = memmem(line->at, (size_t)(line->end - line->at), prefix, len);
+    if (at == NULL)
+        return false;
+    s->prefix_at = (size_t)(at - line->at);
+    line->at = at + len;
+    return true;
 }
 
 static const char *parse(hak_import *im, hak_scan *line, void *arg)
 {
     state *s = arg;
     const char *name;
-    uint64_t vtid = 0, owner;
+    fields f;
     if (!time_take(im, line, s))
         return "no [time] at its start";
-    const char *at = FIND(line, "lttng_ust_libc:");
-    if (at == NULL) {
+    if (!name_find(line, s)) {
         hak_import_ignore(im);
         return NULL;
     }
-    line->at = at + sizeof prefix - 1;
+    memset(&f, 0, sizeof f);
     size_t len = hak_scan_word(line, &name);
-    if (!hak_scan_same(name, len, "malloc") && !hak_scan_same(name, len, "free") &&
-        !hak_scan_same(name, len, "calloc") && !hak_scan_same(name, len, "realloc") &&
-        !hak_scan_same(name, len, "memalign") && !hak_scan_same(name, len, "posix_memalign"))
-        return "an unknown call of the C library";
+    hak_scan_want(line, ":");
     if (line->at == line->end || line->end[-1] != '}')
         return "the line is cut off";
-    if (!FIELD(line, "vtid", &vtid))
+    if (line->bad || !fields_take(line, &f))
+        return "no fields of an event";
+    if (!f.has_vtid)
         return "no vtid: record with lttng add-context -u -t vtid";
     uint32_t space = 0;
-    if (!FIELD(line, "vpid", &owner))
-        owner = vtid | (uint64_t)1 << 63;
-    if (!space_of(s, owner, &space))
+    if (!space_of(s, f.has_vpid ? f.vpid : f.vtid | (uint64_t)1 << 63, &space))
         return "too many processes";
-    hak_import_thread(im, vtid);
-    return call(im, line, name, len, space);
+    hak_import_thread(im, f.vtid);
+    return call(im, &f, name, len, space);
 }
 
 static int run(hak_import *im)

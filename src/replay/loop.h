@@ -8,6 +8,7 @@
 #define HAK_REPLAY_LOOP_H
 
 #include "core/base/types.h"
+#include "replay/latency.h"
 #include "replay/workload_format.h"
 
 /* Allocation entry points of a target. Every member is set; see hak_api_fill. */
@@ -44,18 +45,30 @@ void hak_api_fill(hak_api *api);
 
 typedef struct hak_loop hak_loop;
 
+/* Live bytes by requested sizes, as the replay goes. */
+typedef struct hak_loop_live {
+    _Atomic uint64_t bytes, max;
+} hak_loop_live;
+
+#define HAK_LOOP_LATENCY_SETS 16u
+
 typedef struct hak_loop_options {
-    uint32_t touch; /* hak_touch of measure.h */
-    bool watched;   /* publish the number of operations begun, one by one: to tell where a target crashed */
-    _Atomic uint64_t *begun; /* with watched: one counter per thread of the workload */
-    const uint32_t *sites;   /* per context of the workload, as hak_context_sites; NULL: none */
+    uint32_t touch;         /* hak_touch of measure.h */
+    uint32_t pollute_bytes; /* of memory touched where the workload says so */
+    hak_loop_live *live;    /* not NULL: publish live bytes and, one by one, the number of operations begun */
+    _Atomic uint64_t *begun; /* with live: one counter per thread of the workload */
+    hak_latency *latency; /* not NULL: time every call; HAK_LOOP_LATENCY_SETS times HAK_LATENCY_POINT_COUNT */
+    const uint32_t *sites; /* per context of the workload, as hak_context_sites; NULL: none */
 } hak_loop_options;
 
 typedef struct hak_pass {
     uint64_t wall_ns;
     uint64_t first_cpu_ns; /* processor time of the calling thread, which played the first stream */
+    uint64_t idle_ns;      /* processor time of all threads that went into waiting or polluting on purpose */
     uint64_t failed;       /* allocations that returned NULL where the recorded ones did not */
 } hak_pass;
+
+double hak_loop_ticks_per_ns(void); /* of the time stamp counter; takes 10 ms */
 
 /* `region` is a workload's, mapped; it, `api` and what options point to must outlive the loop. NULL with
  * errno when memory runs out or the region is not a workload. */

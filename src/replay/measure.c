@@ -18,9 +18,11 @@
 #include "core/base/os.h"
 #include "replay/context_sites.h"
 #include "replay/plan.h"
+#include "replay/sampler.h"
 #include "replay/workload_format.h"
 
 #define WORKER      "hakmem-replay-worker"
+#define POLL_NS     10000000u
 #define ENV_ENTRIES (HAK_TARGET_MAX_ENV + 3)
 
 /* A worker's other end. */
@@ -74,13 +76,13 @@ static int high_fd(int fd)
 }
 
 static int session_open(session *s, const hak_workload *workload, const hak_target *target,
-                        const hak_measure_options *options, bool watched, hak_trace_error *error)
+                        const hak_measure_options *options, hak_run_kind kind, hak_trace_error *error)
 {
     hak_workload_info info;
     hak_workload_info_get(workload, &info);
     const char *policy = hak_target_policy(target);
     uint32_t site_count = policy != NULL ? hak_context_count(workload) : 0;
-    uint32_t begun_count = watched ? info.threads : 0;
+    uint32_t begun_count = kind == HAK_RUN_OBSERVED ? info.threads : 0;
     *s = (session){.plan_fd = -1, .output_fd = -1, .workload_fd = -1, .pid = -1};
     s->plan_bytes = sizeof *s->plan + begun_count * sizeof(uint64_t) + site_count * sizeof(uint32_t);
     s->plan_fd = high_fd(memfd_create("hakmem-plan", MFD_CLOEXEC));
@@ -98,7 +100,7 @@ static int session_open(session *s, const hak_workload *workload, const hak_targ
     s->plan->workload_bytes = (uint64_t)lseek(s->workload_fd, 0, SEEK_END);
     s->plan->options = *options;
     s->plan->null = target->null;
-    s->plan->watched = watched;
+    s->plan->kind = kind;
     s->plan->begun_count = begun_count;
     s->plan->site_count = site_count;
     if (site_count != 0 && hak_context_sites(workload, policy, hak_plan_sites(s->plan), error) != 0)
@@ -161,35 +163,32 @@ static int session_spawn(session *s, const hak_target *target, hak_trace_error *
     return 0;
 }
 
-/* Its wait status; *late when it had to be killed. */
-static int session_wait(session *s, uint32_t timeout_s, bool *late)
+/* Its wait status; *late when it had to be killed. With `watch` its memory is sampled meanwhile. */
+static int session_wait(session *s, uint32_t timeout_s, hak_sampler *watch, bool *late)
 {
-    int status = 0;
+    int status = 0, pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+    uint64_t end_ns = hak_os_monotonic_ns() + (uint64_t)timeout_s * 1000000000u;
+    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
     *late = false;
-    if (timeout_s != 0) {
-        int pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
-        struct pollfd entry = {.fd = pidfd, .events = POLLIN};
-        uint64_t end_ns = hak_os_monotonic_ns() + (uint64_t)timeout_s * 1000000000u;
-        for (;;) {
-            uint64_t now_ns = hak_os_monotonic_ns();
-            int left_ms = now_ns < end_ns ? (int)((end_ns - now_ns) / 1000000u) + 1 : 0;
-            if (pidfd < 0 && left_ms > 10)
-                left_ms = 10; /* no pidfd: ask every 10 ms */
-            int ready = poll(&entry, pidfd >= 0 ? 1 : 0, left_ms);
-            if (ready > 0 || waitpid(s->pid, &status, WNOHANG) == s->pid) {
-                if (ready <= 0)
-                    return status;
-                break;
-            }
-            if (hak_os_monotonic_ns() >= end_ns) {
-                *late = true;
-                kill(s->pid, SIGKILL);
-                break;
-            }
+    while (timeout_s != 0 || watch != NULL) {
+        uint64_t now_ns = hak_os_monotonic_ns();
+        if (timeout_s != 0 && now_ns >= end_ns) {
+            *late = true;
+            kill(s->pid, SIGKILL);
+            break;
         }
-        if (pidfd >= 0)
-            close(pidfd);
+        uint64_t wait_ns = watch != NULL ? hak_sampler_take(watch, s->plan, now_ns) : end_ns - now_ns;
+        if (pidfd < 0 && wait_ns > POLL_NS) /* no pidfd: ask now and then */
+            wait_ns = POLL_NS;
+        const struct timespec wait = {(time_t)(wait_ns / 1000000000u), (long)(wait_ns % 1000000000u)};
+        int ready = ppoll(&entry, pidfd >= 0 ? 1 : 0, &wait, NULL);
+        if (ready > 0)
+            break;
+        if (pidfd < 0 && waitpid(s->pid, &status, WNOHANG) == s->pid)
+            return status;
     }
+    if (pidfd >= 0)
+        close(pidfd);
     while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR) {
     }
     return status;
@@ -221,25 +220,51 @@ static uint64_t begun_total(const session *s)
     return total;
 }
 
+/* Each pass fills its own part. */
+static void detail_take(hak_detail *detail, const hak_plan *plan)
+{
+    const hak_detail *found = &plan->detail;
+    if (plan->kind == HAK_RUN_OBSERVED) {
+        detail->live_max_bytes = atomic_load(&plan->live.max);
+        detail->system_calls_known = found->system_calls_known;
+        for (size_t i = 0; i < HAK_SYSTEM_CALL_COUNT; i++)
+            atomic_store(&detail->system_calls[i], atomic_load(&found->system_calls[i]));
+        detail->voluntary_switches = found->voluntary_switches;
+        detail->involuntary_switches = found->involuntary_switches;
+    } else {
+        detail->ns_per_tick = found->ns_per_tick;
+        detail->quantum_ns = found->quantum_ns;
+        detail->timer_ns = found->timer_ns;
+        memcpy(detail->latency, found->latency, sizeof detail->latency);
+    }
+}
+
 static const char *signal_name(int number)
 {
     const char *name = sigabbrev_np(number);
     return name != NULL ? name : "?";
 }
 
-/* One worker's whole life. 0; -1 with *error filled; *crash_signal when a signal ended it. */
+/* One worker's whole life. 0; -1 with *error filled; *crash_signal when a signal ended it. `detail`: what the
+ * kinds other than HAK_RUN_MEASURED find is added to it. */
 static int run_once(const hak_workload *workload, const hak_target *target,
-                    const hak_measure_options *options, bool watched, hak_measure *result, int *crash_signal,
-                    hak_trace_error *error)
+                    const hak_measure_options *options, hak_run_kind kind, hak_measure *result,
+                    hak_detail *detail, int *crash_signal, hak_trace_error *error)
 {
+    bool watched = kind == HAK_RUN_OBSERVED;
     session s;
     bool late = false;
     int outcome = -1;
     *crash_signal = 0;
-    if (session_open(&s, workload, target, options, watched, error) != 0 ||
+    if (session_open(&s, workload, target, options, kind, error) != 0 ||
         session_spawn(&s, target, error) != 0)
         goto done;
-    int status = session_wait(&s, options->timeout_s, &late);
+    hak_sampler sampler;
+    if (detail != NULL && watched)
+        hak_sampler_open(&sampler, s.pid, detail);
+    int status = session_wait(&s, options->timeout_s, detail != NULL && watched ? &sampler : NULL, &late);
+    if (detail != NULL && watched)
+        hak_sampler_close(&sampler);
     uint32_t phase = atomic_load(&s.plan->phase);
     char words[120];
     last_words(&s, words, sizeof words);
@@ -266,6 +291,8 @@ static int run_once(const hak_workload *workload, const hak_target *target,
                  WEXITSTATUS(status), said, words);
     } else {
         *result = s.plan->result;
+        if (detail != NULL)
+            detail_take(detail, s.plan);
         outcome = 0;
     }
 done:
@@ -277,14 +304,28 @@ int hak_measure_run(const hak_workload *workload, const hak_target *target,
                     const hak_measure_options *options, hak_measure *result, hak_trace_error *error)
 {
     int crash_signal;
-    if (run_once(workload, target, options, false, result, &crash_signal, error) == 0)
+    if (run_once(workload, target, options, HAK_RUN_MEASURED, result, NULL, &crash_signal, error) == 0)
         return 0;
     if (crash_signal == 0 || crash_signal == SIGKILL)
         return -1;
     /* Where? A second run counts operations one by one; if it does not crash, the first message stands. */
     hak_trace_error second;
     hak_measure ignored;
-    if (run_once(workload, target, options, true, &ignored, &crash_signal, &second) != 0 && crash_signal != 0)
+    if (run_once(workload, target, options, HAK_RUN_OBSERVED, &ignored, NULL, &crash_signal, &second) != 0 &&
+        crash_signal != 0)
         *error = second;
     return -1;
+}
+
+int hak_measure_detail(const hak_workload *workload, const hak_target *target,
+                       const hak_measure_options *options, hak_detail *detail, hak_trace_error *error)
+{
+    hak_measure_options once = *options;
+    hak_measure ignored;
+    int crash_signal;
+    once.repeats = 1;
+    memset(detail, 0, sizeof *detail);
+    if (run_once(workload, target, &once, HAK_RUN_OBSERVED, &ignored, detail, &crash_signal, error) != 0)
+        return -1;
+    return run_once(workload, target, &once, HAK_RUN_LATENCY, &ignored, detail, &crash_signal, error);
 }

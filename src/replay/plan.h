@@ -4,11 +4,14 @@
 #ifndef HAK_REPLAY_PLAN_H
 #define HAK_REPLAY_PLAN_H
 
+#include "replay/loop.h"
 #include "replay/measure.h"
 
 #define HAK_PLAN_MAGIC       UINT64_C(0x314e414c504b4148) /* "HAKPLAN1" */
 #define HAK_PLAN_WORKLOAD_FD 3                            /* the worker's descriptors */
 #define HAK_PLAN_FD          4
+
+typedef enum hak_run_kind { HAK_RUN_MEASURED, HAK_RUN_OBSERVED, HAK_RUN_LATENCY } hak_run_kind;
 
 /* How far the worker came. */
 typedef enum hak_phase {
@@ -26,15 +29,19 @@ typedef struct hak_plan {
     hak_measure_options options;
     char library[4096]; /* malloc must come from this file; "" for any */
     uint32_t null;
-    uint32_t watched;
+    uint32_t kind;       /* hak_run_kind */
     uint32_t site_count; /* contexts; their sites stand behind the counters */
     uint32_t begun_count;
     /* from the worker */
-    _Atomic uint32_t phase; /* hak_phase */
-    uint32_t pass;          /* number of the present one, from 1 */
-    char problem[256];      /* with HAK_PHASE_ERROR */
+    _Atomic uint32_t phase;  /* hak_phase */
+    uint32_t pass;           /* number of the present one, from 1 */
+    char problem[256];       /* with HAK_PHASE_ERROR */
+    uint64_t run_ns;         /* when the first pass began (CLOCK_MONOTONIC) */
+    uint64_t base_rss_bytes; /* resident before it, as /proc/PID/statm counts */
     hak_measure result;
-    _Atomic uint64_t begun[]; /* operations, per thread of the workload; with `watched` */
+    hak_loop_live live;
+    hak_detail detail;
+    _Atomic uint64_t begun[]; /* operations, per thread of the workload; with HAK_RUN_OBSERVED */
     /* uint32_t sites[site_count] */
 } hak_plan;
 

@@ -22,6 +22,8 @@
 #include "core/base/print.h"
 #include "replay/loop.h"
 #include "replay/null.h"
+#include "replay/system_calls.h"
+#include "replay/ticks.h"
 #include "replay/plan.h"
 
 /* Names a target may have; absent ones are NULL. Itanium C++ ABI, 5.1.5: operator new and delete. */
@@ -264,29 +266,110 @@ static void memory_take(const base *b, hak_measure *result)
         result->peak_rss_bytes = result->end_rss_bytes; /* the mark moves in steps of a few dozen OS pages */
 }
 
+/* As measure.c's sampler counts. */
+static uint64_t statm_bytes(void)
+{
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    uint64_t pages = 0;
+    ssize_t at = 0;
+    while (at < len && text[at] != ' ')
+        at++;
+    for (at++; at < len && text[at] >= '0' && text[at] <= '9'; at++)
+        pages = pages * 10 + (uint64_t)(text[at] - '0');
+    return pages * HAK_OS_PAGE_BYTES;
+}
+
+/* Mapped and touched, so that timing a call faults nothing in. */
+static hak_latency *latency_sets(void)
+{
+    size_t bytes = sizeof(hak_latency) * HAK_LATENCY_POINT_COUNT * HAK_LOOP_LATENCY_SETS;
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static void latency_merge(hak_detail *detail, const hak_latency *sets)
+{
+    for (size_t set = 0; set < HAK_LOOP_LATENCY_SETS; set++)
+        for (size_t point = 0; point < HAK_LATENCY_POINT_COUNT; point++) {
+            const hak_latency *from = &sets[set * HAK_LATENCY_POINT_COUNT + point];
+            hak_latency *to = &detail->latency[point];
+            for (size_t i = 0; i < HAK_LATENCY_BUCKETS; i++)
+                to->buckets[i] += atomic_load_explicit(&from->buckets[i], memory_order_relaxed);
+            if (atomic_load(&from->max) > to->max)
+                to->max = atomic_load(&from->max);
+        }
+}
+
+/* What the clock can tell at all: its step, and what it shows when nothing is between two readings. */
+static void timer_describe(hak_detail *detail)
+{
+    enum { READINGS = 4096 };
+    uint64_t step = UINT64_MAX, sum = 0;
+    detail->ns_per_tick = 1 / hak_loop_ticks_per_ns();
+    for (int i = 0; i < READINGS; i++) {
+        uint64_t from = hak_ticks_before(), took = hak_ticks_after() - from;
+        sum += took;
+        uint64_t first = hak_ticks_before(), next = first;
+        while (next == first)
+            next = hak_ticks_before();
+        step = next - first < step ? next - first : step;
+    }
+    detail->quantum_ns = (double)step * detail->ns_per_tick;
+    detail->timer_ns = (double)sum / READINGS * detail->ns_per_tick;
+}
+
+static struct rusage pass_usage;
+
+static void pass_begins(hak_plan *plan)
+{
+    for (size_t i = 0; i < HAK_SYSTEM_CALL_COUNT; i++)
+        atomic_store(&plan->detail.system_calls[i], 0);
+    getrusage(RUSAGE_SELF, &pass_usage);
+    plan->run_ns = hak_os_monotonic_ns();
+}
+
+static void pass_ended(hak_plan *plan)
+{
+    struct rusage now;
+    getrusage(RUSAGE_SELF, &now);
+    plan->detail.voluntary_switches = (uint64_t)(now.ru_nvcsw - pass_usage.ru_nvcsw);
+    plan->detail.involuntary_switches = (uint64_t)(now.ru_nivcsw - pass_usage.ru_nivcsw);
+}
+
 static int passes_run(hak_plan *plan, hak_loop *loop, uint64_t operations, uint32_t threads)
 {
     hak_measure *result = &plan->result;
     uint32_t repeats = plan->options.repeats != 0 ? plan->options.repeats : 1;
     uint64_t cold_ns = 0, all_ns = 0;
     base b;
+    plan->base_rss_bytes = statm_bytes();
     base_take(&b, result);
     for (uint32_t i = 0; i < repeats; i++) {
         hak_pass pass;
         plan->pass = i + 1;
         if (i != 0)
             hak_loop_clean(loop);
+        if (i == 0)
+            pass_begins(plan);
         uint64_t cpu_before = cpu_ns();
         if (hak_loop_pass(loop, &pass) != 0)
             return problem(plan, "cannot create a thread: ", strerror(errno));
-        result->cpu_ns += cpu_ns() - cpu_before;
+        uint64_t cpu = cpu_ns() - cpu_before;
+        result->cpu_ns += cpu > pass.idle_ns ? cpu - pass.idle_ns : 0;
         result->wall_ns += pass.wall_ns;
         result->failed_allocations += pass.failed;
         /* One thread: its processor time, which on a busy machine says the same as on an idle one. */
         uint64_t took_ns = threads == 1 ? pass.first_cpu_ns : pass.wall_ns;
+        if (threads == 1)
+            took_ns -= pass.idle_ns < took_ns ? pass.idle_ns : took_ns;
         all_ns += took_ns;
         if (i == 0) {
             cold_ns = took_ns;
+            pass_ended(plan);
             memory_take(&b, result);
         }
     }
@@ -334,15 +417,27 @@ int hak_worker_main(void)
     else
         target_api(&api);
     hak_api_fill(&api);
+    hak_latency *sets = plan->kind == HAK_RUN_LATENCY ? latency_sets() : NULL;
+    if (plan->kind == HAK_RUN_LATENCY && sets == NULL)
+        return problem(plan, no_memory, "");
     hak_loop_options options = {
         .touch = plan->options.touch,
-        .watched = plan->watched,
+        .pollute_bytes = plan->options.pollute_bytes,
+        .live = plan->kind == HAK_RUN_OBSERVED ? &plan->live : NULL,
         .begun = plan->begun,
+        .latency = sets,
         .sites = plan->site_count != 0 ? hak_plan_sites(plan) : NULL,
     };
     hak_loop *loop = hak_loop_new(region, &api, &options);
     if (loop == NULL)
         return problem(plan, no_memory, "");
     atomic_store(&plan->phase, HAK_PHASE_RUN);
-    return passes_run(plan, loop, head->operations, head->thread_count);
+    if (plan->kind == HAK_RUN_OBSERVED)
+        plan->detail.system_calls_known = hak_system_calls_count(plan->detail.system_calls);
+    if (sets != NULL)
+        timer_describe(&plan->detail);
+    int status = passes_run(plan, loop, head->operations, head->thread_count);
+    if (sets != NULL)
+        latency_merge(&plan->detail, sets);
+    return status;
 }

@@ -282,20 +282,23 @@ static int compile_alloc(hak_builder *b, const hak_event *event)
     return at == 0 ? -1 : block_begin(b, event, slot, at);
 }
 
+/* A free, or a realloc that freed. */
 static int compile_free(hak_builder *b, const hak_event *event)
 {
     hak_stream *s = &b->streams[event->thread];
     source from;
     if (block_end(b, event->thread, event->slot_old, &from) != 0)
         return -1;
-    unsigned code = short_code(event);
+    bool short_form =
+        from.size_bytes < HAK_W_SMALL_END && hak_op_class_of((hak_op)event->op) == HAK_CLASS_FREE;
+    unsigned code = short_form ? short_code(event) : HAK_W_GENERIC;
     uint64_t at;
     if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, HAK_W_NO_BLOCK, 0, from);
     } else {
         at = hak_stream_take(b, s, 1);
         if (at != 0)
-            b->w->words[at] = hak_w_pack(code + from.cell, from.slot, 0);
+            b->w->words[at] = hak_w_pack(code + from.cell, from.slot, from.size_bytes);
     }
     if (at == 0)
         return -1;

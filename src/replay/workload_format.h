@@ -3,13 +3,11 @@
  * pointers. Built and read on one machine by one version: never a file format. Read-only once built.
  *
  * A thread's stream is a chain of words, ended by HAK_W_END; HAK_W_JUMP leads from chunk to chunk.
- *   one word     code:8 slot:28 size:28                        (sizes below 256 MiB)
- *   realloc      code:8 to:28 size:28, from:28 old size:36
- *   generic      code:8 op:8 flags:8 align_log2:8, to:32 from:32, size, old size
- *   epoch, context, create, jump: code:8 number:56
- * A slot is an index into the thread's own table, where entry 0 is always NULL. Codes that end in X name a
- * cell instead: one hand-over of a block from the thread that got it to the thread that frees or reallocates
- * it. */
+ *   one word     code:8 slot:28 size:28                        (sizes below 256 MiB; of a free: the block's,
+ * or 0) realloc      code:8 to:28 size:28, from:28 old size:36 generic      code:8 op:8 flags:8 align_log2:8,
+ * to:32 from:32, size, old size epoch, context, create, time, jump: code:8 number:56 A slot is an index into
+ * the thread's own table, where entry 0 is always NULL. Codes that end in X name a cell instead: one
+ * hand-over of a block from the thread that got it to the thread that frees or reallocates it. */
 #ifndef HAK_REPLAY_WORKLOAD_FORMAT_H
 #define HAK_REPLAY_WORKLOAD_FORMAT_H
 
@@ -46,6 +44,8 @@ typedef enum hak_w_code {
     HAK_W_CONTEXT, /* the next allocations are from that call context */
     HAK_W_EPOCH,   /* leave the present epoch, enter that one */
     HAK_W_CREATE,  /* start that thread; only in the first thread's stream */
+    HAK_W_TIME,    /* wait: see hak_w_timing */
+    HAK_W_POLLUTE, /* touch other memory */
     HAK_W_JUMP,
     HAK_W_END
 } hak_w_code;
@@ -58,6 +58,13 @@ enum {
 };
 
 #define HAK_W_GENERIC_WORDS 4
+
+/* What the number of a HAK_W_TIME is. */
+typedef enum hak_w_timing {
+    HAK_W_TIMING_NONE,
+    HAK_W_TIMING_PACE, /* nanoseconds since the start, when the next call was made */
+    HAK_W_TIMING_THINK /* nanoseconds that the thread had spent between its last call and the next */
+} hak_w_timing;
 
 HAK_INLINE uint64_t hak_w_pack(unsigned code, uint64_t slot, uint64_t size)
 {
@@ -124,7 +131,7 @@ typedef struct hak_w_header {
     uint32_t cell_count;
     uint32_t context_count; /* 0: built without; else context 0 is none */
     uint32_t module_count;
-    uint32_t reserved;
+    uint32_t timing; /* hak_w_timing */
 } hak_w_header;
 
 #endif

@@ -1,0 +1,184 @@
+/* loop_run.h: the measured loop, as text: loop.c includes it once per way of running (RUN_NAME, RUN_TOUCH,
+ * RUN_MODE), so that it tests no option. Each operation jumps to the next by itself: one shared jump would be
+ * foretold worse, which cost a fifth of the null target's time. It never hashes, parses, locks or maps. */
+#ifndef HAK_REPLAY_LOOP_RUN_H
+#define HAK_REPLAY_LOOP_RUN_H
+
+#include "replay/loop_parts.h"
+
+#define NEXT                                                                                                 \
+    do {                                                                                                     \
+        word = *at++;                                                                                        \
+        goto *codes[word & 0xff];                                                                            \
+    } while (0)
+
+/* A call of the target, noted or timed where the mode says so. */
+#define CALL(point, call)                                                                                    \
+    do {                                                                                                     \
+        if (mode == MODE_OBSERVED)                                                                           \
+            begin_note(me);                                                                                  \
+        uint64_t before = mode == MODE_LATENCY ? hak_ticks_before() : 0;                                     \
+        call;                                                                                                \
+        if (mode == MODE_LATENCY)                                                                            \
+            hak_latency_note(&me->latency[point], hak_ticks_after() - before);                               \
+    } while (0)
+
+/* Keeps, hands over, touches a block that a call returned. */
+#define GOT(point, call, put)                                                                                \
+    do {                                                                                                     \
+        uint64_t size = hak_w_size(word);                                                                    \
+        void *block;                                                                                         \
+        CALL(point, block = (call));                                                                         \
+        if (HAK_LIKELY(block != NULL)) {                                                                     \
+            touch_block(block, 0, size, touch);                                                              \
+            if (mode == MODE_OBSERVED)                                                                       \
+                live_add(me->loop, size);                                                                    \
+        } else {                                                                                             \
+            failed += size != 0;                                                                             \
+        }                                                                                                    \
+        put;                                                                                                 \
+        NEXT;                                                                                                \
+    } while (0)
+#define KEEP      (slots[hak_w_slot(word)] = block)
+#define HAND_OVER (hak_cell_put(&cells[hak_w_slot(word)], block))
+
+#define GIVE(point, function, source)                                                                        \
+    do {                                                                                                     \
+        void *block = (source);                                                                              \
+        if (mode == MODE_OBSERVED)                                                                           \
+            live_sub(me->loop, hak_w_size(word));                                                            \
+        CALL(point, function(block));                                                                        \
+        NEXT;                                                                                                \
+    } while (0)
+#define OWN  (slots[hak_w_slot(word)])
+#define TAKE (hak_cell_take(&cells[hak_w_slot(word)], me->loop->spins))
+
+#define REGOT(source, put)                                                                                   \
+    do {                                                                                                     \
+        uint64_t size = hak_w_size(word);                                                                    \
+        uint64_t second = *at++;                                                                             \
+        uint32_t from = (uint32_t)(second & HAK_W_SLOT_MASK);                                                \
+        void *old = (source), *block;                                                                        \
+        if (mode == MODE_OBSERVED)                                                                           \
+            live_sub(me->loop, second >> HAK_W_SLOT_BITS);                                                   \
+        CALL(HAK_LATENCY_REALLOC, block = api->realloc(old, size));                                          \
+        if (HAK_LIKELY(block != NULL)) {                                                                     \
+            touch_block(block, second >> HAK_W_SLOT_BITS, size, touch);                                      \
+            if (mode == MODE_OBSERVED)                                                                       \
+                live_add(me->loop, size);                                                                    \
+        } else {                                                                                             \
+            failed += size != 0;                                                                             \
+        }                                                                                                    \
+        put;                                                                                                 \
+        NEXT;                                                                                                \
+    } while (0)
+
+#endif
+
+static HAK_NOINLINE void RUN_NAME(player *me)
+{
+    static const void *const codes[] = {
+        [HAK_W_MALLOC] = &&do_malloc,
+        [HAK_W_MALLOC_X] = &&do_malloc_x,
+        [HAK_W_CALLOC] = &&do_calloc,
+        [HAK_W_CALLOC_X] = &&do_calloc_x,
+        [HAK_W_NEW] = &&do_new,
+        [HAK_W_NEW_X] = &&do_new_x,
+        [HAK_W_NEW_ARRAY] = &&do_new_array,
+        [HAK_W_NEW_ARRAY_X] = &&do_new_array_x,
+        [HAK_W_FREE] = &&do_free,
+        [HAK_W_FREE_X] = &&do_free_x,
+        [HAK_W_DELETE] = &&do_delete,
+        [HAK_W_DELETE_X] = &&do_delete_x,
+        [HAK_W_DELETE_ARRAY] = &&do_delete_array,
+        [HAK_W_DELETE_ARRAY_X] = &&do_delete_array_x,
+        [HAK_W_REALLOC] = &&do_realloc,
+        [HAK_W_REALLOC_X] = &&do_realloc_x,
+        [HAK_W_REALLOC_FROM_X] = &&do_realloc_from_x,
+        [HAK_W_REALLOC_FROM_X_TO_X] = &&do_realloc_from_x_to_x,
+        [HAK_W_GENERIC] = &&do_generic,
+        [HAK_W_CONTEXT] = &&do_context,
+        [HAK_W_EPOCH] = &&do_epoch,
+        [HAK_W_CREATE] = &&do_create,
+        [HAK_W_TIME] = &&do_time,
+        [HAK_W_POLLUTE] = &&do_pollute,
+        [HAK_W_JUMP] = &&do_jump,
+        [HAK_W_END] = &&do_end,
+    };
+    const hak_touch touch = RUN_TOUCH;
+    const run_mode mode = RUN_MODE;
+    const hak_api *const api = me->loop->api;
+    const uint64_t *at = me->loop->region + me->thread->first_word;
+    void **const slots = me->loop->slots + me->thread->slot_base;
+    hak_cell *const cells = me->loop->cells;
+    uint32_t *const site = api->replay_site();
+    uint64_t failed = 0, word;
+    NEXT;
+do_malloc:
+    GOT(HAK_LATENCY_MALLOC, api->malloc(size), KEEP);
+do_free:
+    GIVE(HAK_LATENCY_FREE, api->free, OWN);
+do_malloc_x:
+    GOT(HAK_LATENCY_MALLOC, api->malloc(size), HAND_OVER);
+do_free_x:
+    GIVE(HAK_LATENCY_FREE, api->free, TAKE);
+do_calloc:
+    GOT(HAK_LATENCY_CALLOC, api->calloc(1, size), KEEP);
+do_calloc_x:
+    GOT(HAK_LATENCY_CALLOC, api->calloc(1, size), HAND_OVER);
+do_new:
+    GOT(HAK_LATENCY_NEW, api->new_plain(size), KEEP);
+do_new_x:
+    GOT(HAK_LATENCY_NEW, api->new_plain(size), HAND_OVER);
+do_new_array:
+    GOT(HAK_LATENCY_NEW, api->new_array(size), KEEP);
+do_new_array_x:
+    GOT(HAK_LATENCY_NEW, api->new_array(size), HAND_OVER);
+do_delete:
+    GIVE(HAK_LATENCY_DELETE, api->delete_plain, OWN);
+do_delete_x:
+    GIVE(HAK_LATENCY_DELETE, api->delete_plain, TAKE);
+do_delete_array:
+    GIVE(HAK_LATENCY_DELETE, api->delete_array, OWN);
+do_delete_array_x:
+    GIVE(HAK_LATENCY_DELETE, api->delete_array, TAKE);
+do_realloc:
+    REGOT(slots[from], KEEP);
+do_realloc_x:
+    REGOT(slots[from], HAND_OVER);
+do_realloc_from_x:
+    REGOT(hak_cell_take(&cells[from], me->loop->spins), KEEP);
+do_realloc_from_x_to_x:
+    REGOT(hak_cell_take(&cells[from], me->loop->spins), HAND_OVER);
+do_generic:
+    failed += generic(me, at - 1, slots, touch, mode);
+    at += HAK_W_GENERIC_WORDS - 1;
+    NEXT;
+do_context:
+    *site = me->loop->options.sites[word >> 8];
+    NEXT;
+do_epoch:
+    epoch_change(me, (uint32_t)(word >> 8));
+    NEXT;
+do_time:
+    time_wait(me, word >> 8);
+    NEXT;
+do_pollute:
+    cache_pollute(me);
+    NEXT;
+do_jump:
+    at = me->loop->region + (word >> 8);
+    NEXT;
+do_create:
+    player_create(me->loop, (uint32_t)(word >> 8));
+    if (HAK_UNLIKELY(me->loop->error != 0))
+        return;
+    NEXT;
+do_end:
+    if (failed != 0)
+        atomic_fetch_add(&me->loop->failed, failed);
+}
+
+#undef RUN_NAME
+#undef RUN_TOUCH
+#undef RUN_MODE
