@@ -4,6 +4,7 @@
 #define HAK_CLI_REPLAY_VERBS_H
 
 int hak_replay_verb_import(int argc, char **argv);
+int hak_replay_verb_merge(int argc, char **argv);
 
 /* "hakmem-replay: 'SUBJECT': PROBLEM" to stderr; subject may be NULL. Returns 2. */
 int hak_replay_trouble(const char *subject, const char *problem);

@@ -133,6 +133,99 @@ static void print_heading(FILE *out, const hak_replayed *replayed)
     putc('\n', out);
 }
 
+/* "1.2" below 10, else whole. */
+static void short_ns(char *text, size_t text_bytes, double ns)
+{
+    static const char *const units[] = {"ns", "us", "ms", "s"};
+    size_t unit = 0;
+    for (; ns >= 9999.5 && unit + 1 < HAK_COUNT_OF(units); unit++)
+        ns /= 1000;
+    snprintf(text, text_bytes, "%.0f %s", ns, units[unit]);
+}
+
+static void print_latency(FILE *out, const hak_compare_row *row, const char *name, int width)
+{
+    static const char *const points[] = {
+#define X(name, text) text,
+        HAK_LATENCY_POINTS(X)
+#undef X
+    };
+    static const double shares[] = {0.5, 0.99, 0.999};
+    const hak_detail *d = row->detail;
+    bool first = true;
+    for (size_t i = 0; i < HAK_LATENCY_POINT_COUNT; i++) {
+        char text[4][24];
+        if (hak_latency_count(&d->latency[i]) == 0)
+            continue;
+        for (size_t k = 0; k < HAK_COUNT_OF(shares); k++)
+            short_ns(text[k], sizeof text[k],
+                     hak_latency_quantile(&d->latency[i], shares[k]) * d->ns_per_tick);
+        short_ns(text[3], sizeof text[3], (double)atomic_load(&d->latency[i].max) * d->ns_per_tick);
+        fprintf(out, "%-*s %8s %9s %9s %9s %9s\n", width, first ? name : "", points[i], text[0], text[1],
+                text[2], text[3]);
+        first = false;
+    }
+}
+
+static void print_calls(FILE *out, const hak_detail *d)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        HAK_SYSTEM_CALLS(X)
+#undef X
+    };
+    bool any = false;
+    for (size_t i = 0; i < HAK_SYSTEM_CALL_COUNT && d->system_calls_known; i++) {
+        uint64_t count = atomic_load(&d->system_calls[i]);
+        if (count != 0)
+            fprintf(out, "%s%s %llu", any ? ", " : "", names[i], (unsigned long long)count);
+        any |= count != 0;
+    }
+    if (!d->system_calls_known)
+        fputs("not countable here", out);
+    else if (!any)
+        fputs("none", out);
+}
+
+/* What the observed and the timed pass found. */
+static void print_detail(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup, int width)
+{
+    const hak_compare *compare = &replayed->compare;
+    const hak_detail *any = NULL;
+    char name[96], rss[24], waste[24], most[24];
+    bool touched = strcmp(setup->touch, "none") != 0;
+    for (size_t i = 0; i < compare->row_count; i++) {
+        const hak_detail *d = compare->rows[i].detail;
+        if (d == NULL)
+            continue;
+        if (any == NULL)
+            fprintf(out, "\n%-*s %10s %10s %10s  %s\n", width, "MEMORY OVER TIME", "MEAN RSS", "RSS-LIVE",
+                    "AT MOST", "SYSTEM CALLS");
+        any = d;
+        name_text(name, sizeof name, &compare->rows[i]);
+        bytes_text(rss, sizeof rss, d->rss_mean_bytes);
+        bytes_text(waste, sizeof waste, d->waste_mean_bytes);
+        bytes_text(most, sizeof most, (double)d->waste_max_bytes);
+        bool sampled = touched && d->sample_count != 0;
+        fprintf(out, "%-*s %10s %10s %10s  ", width, name, sampled ? rss : "-", sampled ? waste : "-",
+                sampled ? most : "-");
+        print_calls(out, d);
+        putc('\n', out);
+    }
+    if (any == NULL)
+        return;
+    fprintf(out, "\n%-*s %8s %9s %9s %9s %9s\n", width, "LATENCY", "CALL", "p50", "p99", "p99.9", "MAX");
+    for (size_t i = 0; i < compare->row_count; i++)
+        if (compare->rows[i].detail != NULL) {
+            name_text(name, sizeof name, &compare->rows[i]);
+            print_latency(out, &compare->rows[i], name, width);
+        }
+    fprintf(out,
+            "From passes of their own. The clock steps by %.0f ns; an empty measurement shows %.0f ns, in "
+            "every value.\n",
+            any->quantum_ns, any->timer_ns);
+}
+
 void hak_replay_print_table(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup)
 {
     const hak_compare *compare = &replayed->compare;
@@ -154,6 +247,7 @@ void hak_replay_print_table(FILE *out, const hak_replayed *replayed, const hak_r
             setup->touch, setup->order, compare->null_ns_per_op);
     if (strcmp(setup->touch, "none") == 0)
         fputs("Blocks were not touched, so resident memory says nothing and is not shown.\n", out);
+    print_detail(out, replayed, setup, width);
 }
 
 /* Geometric mean over the traces in which the target and its ratio exist; 0 if none. */
@@ -192,134 +286,4 @@ void hak_replay_print_summary(FILE *out, const hak_replayed *all, size_t count, 
             snprintf(rss_text, sizeof rss_text, "%.2f", rss);
         fprintf(out, "%-*s %10s %10s\n", width, name, time_text, rss_text);
     }
-}
-
-/* JSON. */
-
-static void json_text(FILE *out, const char *text)
-{
-    putc('"', out);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else if (*at < ' ' || *at >= 0x7f)
-            fprintf(out, "\\u%04x", *at); /* bytes beyond ASCII as Latin-1: always valid JSON */
-        else
-            putc(*at, out);
-    }
-    putc('"', out);
-}
-
-static void json_ratio(FILE *out, const char *name, const hak_ratio *ratio)
-{
-    fprintf(out, ", \"%s\": ", name);
-    if (!(ratio->ratio > 0))
-        fputs("null", out);
-    else if (!ratio->known)
-        fprintf(out, "{\"ratio\": %.6f}", ratio->ratio);
-    else
-        fprintf(out, "{\"ratio\": %.6f, \"low\": %.6f, \"high\": %.6f, \"significant\": %s}", ratio->ratio,
-                ratio->low, ratio->high, hak_ratio_significant(ratio) ? "true" : "false");
-}
-
-static void json_runs(FILE *out, const hak_compare_row *row)
-{
-    fputs(", \"runs\": [", out);
-    for (uint32_t i = 0; i < row->runs; i++) {
-        const hak_measure *m = &row->runs_data[i];
-        fprintf(out,
-                "%s{\"round\": %u, \"ns_per_op\": %.4f, \"ns_per_op_first\": %.4f, \"peak_rss_bytes\": %llu, "
-                "\"minor_faults\": %llu}",
-                i != 0 ? ", " : "", row->runs_round[i], m->ns_per_op, m->ns_per_op_cold,
-                (unsigned long long)m->peak_rss_bytes, (unsigned long long)m->minor_faults);
-    }
-    putc(']', out);
-}
-
-static void json_target(FILE *out, const hak_replayed *replayed, const hak_compare_row *row)
-{
-    const hak_measure *m = &row->median;
-    fputs("      {\"name\": ", out);
-    json_text(out, row->target.name);
-    fputs(", \"version\": ", out);
-    json_text(out, m->version);
-    fprintf(out, ", \"baseline\": %s, \"null\": %s, \"rounds\": %u",
-            row == &replayed->compare.rows[replayed->baseline] ? "true" : "false",
-            row->target.null ? "true" : "false", row->runs);
-    if (row->problem[0] != '\0') {
-        fputs(", \"problem\": ", out);
-        json_text(out, row->problem);
-    }
-    if (row->runs != 0) {
-        fprintf(out,
-                ", \"ns_per_op\": %.4f, \"ns_per_op_net\": %.4f, \"ns_per_op_first\": %.4f, "
-                "\"ns_per_op_warm\": %.4f",
-                m->ns_per_op, row->net_ns_per_op, m->ns_per_op_cold, m->ns_per_op_warm);
-        fprintf(out,
-                ", \"wall_ns\": %llu, \"cpu_ns\": %llu, \"peak_rss_bytes\": %llu, \"end_rss_bytes\": %llu",
-                (unsigned long long)m->wall_ns, (unsigned long long)m->cpu_ns,
-                (unsigned long long)m->peak_rss_bytes, (unsigned long long)m->end_rss_bytes);
-        fprintf(out, ", \"minor_faults\": %llu, \"major_faults\": %llu, \"context_switches\": %llu",
-                (unsigned long long)m->minor_faults, (unsigned long long)m->major_faults,
-                (unsigned long long)m->context_switches);
-        fprintf(out, ", \"failed_allocations\": %llu", (unsigned long long)m->failed_allocations);
-        json_ratio(out, "time", &row->time);
-        json_ratio(out, "first", &row->first);
-        json_ratio(out, "rss", &row->rss);
-        fputs(", \"counters\": {", out);
-        for (uint32_t i = 0; i < m->counter_count; i++) {
-            fputs(i != 0 ? ", " : "", out);
-            json_text(out, m->counters[i].name);
-            fprintf(out, ": %llu", (unsigned long long)m->counters[i].value);
-        }
-        putc('}', out);
-        json_runs(out, row);
-    }
-    putc('}', out);
-}
-
-static void json_targets(FILE *out, const hak_replayed *replayed)
-{
-    for (size_t i = 0; i < replayed->compare.row_count; i++) {
-        json_target(out, replayed, &replayed->compare.rows[i]);
-        fputs(i + 1 < replayed->compare.row_count ? ",\n" : "\n", out);
-    }
-}
-
-static void json_trace(FILE *out, const hak_replayed *replayed)
-{
-    const hak_workload_info *info = &replayed->info;
-    fputs("    {\"trace\": ", out);
-    json_text(out, replayed->path);
-    fputs(", \"program\": ", out);
-    json_text(out, replayed->program);
-    fprintf(
-        out,
-        ", \"operations\": %llu, \"allocations\": %llu, \"threads\": %u, \"threads_max\": %u, "
-        "\"live_max_bytes\": %llu, \"live_max_blocks\": %llu, \"cross_thread_frees\": %llu, \"targets\": [\n",
-        (unsigned long long)info->operations, (unsigned long long)info->allocations, info->threads,
-        info->threads_max, (unsigned long long)info->live_max_bytes,
-        (unsigned long long)info->live_max_blocks, (unsigned long long)info->cross_thread_frees);
-    json_targets(out, replayed);
-    fputs("    ]}", out);
-}
-
-void hak_replay_print_json(FILE *out, const hak_replayed *all, size_t count, const hak_replay_setup *setup)
-{
-    fprintf(out, "{\"schema\": %d, \"tool\": \"hakmem-replay\", \"version\": \"%s\",\n", HAK_REPLAY_SCHEMA,
-            HAKMEM_VERSION);
-    fprintf(out, "  \"touch\": \"%s\", \"order\": \"%s\", \"rounds\": %u, \"repeats\": %u, \"seed\": %llu,\n",
-            setup->touch, setup->order, setup->rounds, setup->repeats, (unsigned long long)setup->seed);
-    fprintf(out, "  \"rss_valid\": %s,\n", strcmp(setup->touch, "none") != 0 ? "true" : "false");
-    if (count == 1) { /* where most readers look */
-        fputs("  \"targets\": [\n", out);
-        json_targets(out, &all[0]);
-        fputs("    ],\n", out);
-    }
-    fputs("  \"traces\": [\n", out);
-    for (size_t i = 0; i < count; i++) {
-        json_trace(out, &all[i]);
-        fputs(i + 1 < count ? ",\n" : "\n", out);
-    }
-    fputs("  ]}\n", out);
 }

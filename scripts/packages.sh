@@ -4,7 +4,7 @@
 HAK_BUILD_PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libdeflate-dev libzstd-dev libunwind-dev libdw-dev
   libiberty-dev"
 HAK_TEST_PACKAGES="libcmocka-dev bats clang clang-format clang-tidy libclang-rt-14-dev llvm-14 valgrind git binutils file
-  bc man-db procps dpkg-dev sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack zip zstd"
+  bc man-db procps dpkg-dev sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack parallel zip zstd"
 HAK_PEER_PACKAGES="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 HAK_DEMO_PACKAGES="sqlite3 python3 gzip"
 

@@ -54,7 +54,8 @@ typedef struct hak_import_format {
 /* All formats, in the order in which they are tried. */
 const hak_import_format *hak_import_formats(size_t *count);
 
-/* Is the file a trace of hakmem's own (or nothing that can be opened: the trace reader then says why)? */
+/* Does the file begin as a trace of hakmem's own? True too where it cannot be opened: the trace reader says
+ * why. */
 bool hak_import_is_trace(const char *path);
 
 /* Writes `from` as a trace to `to`. format NULL: told from the contents. flags: HAK_READER_PARTIAL leaves out

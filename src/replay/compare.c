@@ -2,9 +2,12 @@
 #include "replay/compare.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define JOBS_MAX 64u
 
 static void shuffle(size_t *order, size_t count, uint64_t *random)
 {
@@ -83,21 +86,30 @@ static hak_ratio row_ratio(const hak_compare_row *row, const hak_compare_row *ba
     return hak_stats_ratio(values, bases, n, seed);
 }
 
-static void evaluate(hak_compare *compare, const hak_compare_options *options, double *scratch)
+int hak_compare_evaluate(hak_compare *compare, size_t baseline, uint64_t seed)
 {
+    uint32_t rounds = 1;
+    for (size_t i = 0; i < compare->row_count; i++)
+        if (compare->rows[i].runs > rounds)
+            rounds = compare->rows[i].runs;
+    double *scratch = calloc(2 * (size_t)rounds, sizeof *scratch);
+    if (scratch == NULL)
+        return -1;
     for (size_t i = 0; i < compare->row_count; i++) {
         row_medians(&compare->rows[i], scratch);
         if (compare->rows[i].target.null)
             compare->null_ns_per_op = compare->rows[i].median.ns_per_op;
     }
-    const hak_compare_row *base = &compare->rows[options->baseline];
+    const hak_compare_row *base = &compare->rows[baseline];
     for (size_t i = 0; i < compare->row_count; i++) {
         hak_compare_row *row = &compare->rows[i];
         row->net_ns_per_op = row->median.ns_per_op - compare->null_ns_per_op;
-        row->time = row_ratio(row, base, time_of, options->seed, scratch, options->rounds);
-        row->first = row_ratio(row, base, first_of, options->seed, scratch, options->rounds);
-        row->rss = row_ratio(row, base, rss_of, options->seed, scratch, options->rounds);
+        row->time = row_ratio(row, base, time_of, seed, scratch, rounds);
+        row->first = row_ratio(row, base, first_of, seed, scratch, rounds);
+        row->rss = row_ratio(row, base, rss_of, seed, scratch, rounds);
     }
+    free(scratch);
+    return 0;
 }
 
 static int rows_new(hak_compare *compare, const hak_target *targets, size_t count, uint32_t rounds)
@@ -122,23 +134,78 @@ static bool stopped(const hak_compare_options *options)
     return options->stop != NULL && *options->stop != 0;
 }
 
+/* What the threads of one round share. */
+typedef struct round_state {
+    const hak_workload *workload;
+    const hak_compare_options *options;
+    hak_compare *compare;
+    const size_t *order;
+    uint32_t round;
+    _Atomic size_t next;
+    pthread_mutex_t progress;
+} round_state;
+
+static void row_run(round_state *r, size_t i)
+{
+    const hak_compare_options *options = r->options;
+    hak_compare_row *row = &r->compare->rows[r->order[i]];
+    hak_trace_error error;
+    if (row->problem[0] != '\0')
+        return;
+    if (options->progress != NULL) {
+        pthread_mutex_lock(&r->progress);
+        options->progress(options->context, r->round * (uint32_t)r->compare->row_count + (uint32_t)i,
+                          options->rounds * (uint32_t)r->compare->row_count, &row->target);
+        pthread_mutex_unlock(&r->progress);
+    }
+    row->runs_round[row->runs] = r->round;
+    if (hak_measure_run(r->workload, &row->target, &options->measure, &row->runs_data[row->runs], &error) ==
+        0)
+        row->runs++;
+    else if (!stopped(options)) /* an interrupt from the terminal ends the worker too */
+        snprintf(row->problem, sizeof row->problem, "%s", error.text);
+}
+
+static void *round_work(void *argument)
+{
+    round_state *r = argument;
+    for (size_t i; (i = atomic_fetch_add(&r->next, 1)) < r->compare->row_count && !stopped(r->options);)
+        row_run(r, i);
+    return NULL;
+}
+
 static void round_run(const hak_workload *workload, const hak_compare_options *options, hak_compare *compare,
                       const size_t *order, uint32_t round)
 {
+    round_state r = {.workload = workload,
+                     .options = options,
+                     .compare = compare,
+                     .order = order,
+                     .round = round,
+                     .progress = PTHREAD_MUTEX_INITIALIZER};
+    pthread_t helpers[JOBS_MAX];
+    uint32_t started = 0;
+    while (started + 1 < options->jobs && started < JOBS_MAX &&
+           pthread_create(&helpers[started], NULL, round_work, &r) == 0)
+        started++;
+    round_work(&r);
+    while (started != 0)
+        pthread_join(helpers[--started], NULL);
+}
+
+/* A target whose passes fail here has been measured all the same: it only lacks the detail. */
+static void details_run(const hak_workload *workload, const hak_compare_options *options,
+                        hak_compare *compare)
+{
     for (size_t i = 0; i < compare->row_count && !stopped(options); i++) {
-        hak_compare_row *row = &compare->rows[order[i]];
-        hak_trace_error error;
-        if (row->problem[0] != '\0')
+        hak_compare_row *row = &compare->rows[i];
+        hak_trace_error ignored;
+        if (row->target.null || row->runs == 0 || (row->detail = malloc(sizeof *row->detail)) == NULL)
             continue;
-        if (options->progress != NULL)
-            options->progress(options->context, round * (uint32_t)compare->row_count + (uint32_t)i,
-                              options->rounds * (uint32_t)compare->row_count, &row->target);
-        row->runs_round[row->runs] = round;
-        if (hak_measure_run(workload, &row->target, &options->measure, &row->runs_data[row->runs], &error) ==
-            0)
-            row->runs++;
-        else if (!stopped(options)) /* an interrupt from the terminal ends the worker too */
-            snprintf(row->problem, sizeof row->problem, "%s", error.text);
+        if (hak_measure_detail(workload, &row->target, &options->measure, row->detail, &ignored) != 0) {
+            free(row->detail);
+            row->detail = NULL;
+        }
     }
 }
 
@@ -148,25 +215,29 @@ int hak_compare_run(const hak_workload *workload, const hak_target *targets, siz
     uint64_t random = options->seed;
     memset(compare, 0, sizeof *compare);
     size_t *order = calloc(target_count, sizeof *order);
-    double *scratch = calloc(2 * (size_t)options->rounds, sizeof *scratch);
-    if (order == NULL || scratch == NULL || rows_new(compare, targets, target_count, options->rounds) != 0) {
+    if (order == NULL || rows_new(compare, targets, target_count, options->rounds) != 0) {
         snprintf(error->text, sizeof error->text, "%s", strerror(ENOMEM));
         free(order);
-        free(scratch);
         hak_compare_clear(compare);
         return -1;
     }
     for (size_t i = 0; i < target_count; i++)
         order[i] = i;
     for (uint32_t round = 0; round < options->rounds && !stopped(options); round++) {
-        shuffle(order, target_count, &random);
+        shuffle(order, target_count, &random); /* the same in every shard */
+        if (options->shards != 0 && round % options->shards != options->shard)
+            continue;
         round_run(workload, options, compare, order, round);
-        compare->rounds = round + 1;
+        compare->rounds++;
     }
-    evaluate(compare, options, scratch);
     free(order);
-    free(scratch);
-    return 0;
+    if (options->detail)
+        details_run(workload, options, compare);
+    if (hak_compare_evaluate(compare, options->baseline, options->seed) == 0)
+        return 0;
+    snprintf(error->text, sizeof error->text, "%s", strerror(ENOMEM));
+    hak_compare_clear(compare);
+    return -1;
 }
 
 void hak_compare_clear(hak_compare *compare)
@@ -174,6 +245,7 @@ void hak_compare_clear(hak_compare *compare)
     for (size_t i = 0; i < compare->row_count; i++) {
         free(compare->rows[i].runs_data);
         free(compare->rows[i].runs_round);
+        free(compare->rows[i].detail);
     }
     free(compare->rows);
     memset(compare, 0, sizeof *compare);

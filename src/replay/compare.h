@@ -1,6 +1,6 @@
 /* compare.h: several targets on one workload, in interleaved rounds: each round measures every target once,
- * in an order drawn anew, so that ratios are paired and drift of the machine falls on all. Blocking; one
- * thread. */
+ * in an order drawn anew, so that ratios are paired and drift of the machine falls on all. Blocking; called
+ * by one thread. */
 #ifndef HAK_REPLAY_COMPARE_H
 #define HAK_REPLAY_COMPARE_H
 
@@ -13,6 +13,9 @@ typedef struct hak_compare_options {
     hak_measure_options measure;
     uint32_t rounds; /* at least 1 */
     uint64_t seed;
+    uint32_t shard, shards;            /* only rounds with round % shards == shard; shards 0: all */
+    uint32_t jobs;                     /* targets measured at once; 0 is 1 */
+    bool detail;                       /* an observed and a timed pass of each target, after the rounds */
     size_t baseline;                   /* index of the target that ratios refer to */
     const volatile sig_atomic_t *stop; /* ends after the present run when it becomes non-zero; NULL: never */
     void (*progress)(void *context, uint32_t done, uint32_t total, const hak_target *running);
@@ -29,6 +32,7 @@ typedef struct hak_compare_row {
     hak_ratio time, first, rss; /* against the baseline: ns_per_op, ns_per_op_cold, peak_rss_bytes */
     hak_measure *runs_data;     /* [runs], in order of the rounds */
     uint32_t *runs_round;       /* [runs]: which round */
+    hak_detail *detail;         /* NULL: not asked for, or it failed */
 } hak_compare_row;
 
 typedef struct hak_compare {
@@ -42,6 +46,8 @@ typedef struct hak_compare {
  * hak_compare_clear. */
 int hak_compare_run(const hak_workload *workload, const hak_target *targets, size_t target_count,
                     const hak_compare_options *options, hak_compare *compare, hak_trace_error *error);
+/* Medians, net times and ratios anew from runs_data (of merged results, say). 0, or -1 without memory. */
+int hak_compare_evaluate(hak_compare *compare, size_t baseline, uint64_t seed);
 void hak_compare_clear(hak_compare *compare);
 
 #endif

@@ -48,7 +48,7 @@ HAK_INLINE uint64_t hak_latency_floor(uint32_t bucket)
     if (bucket < HAK_LATENCY_STEPS)
         return bucket;
     unsigned log2 = bucket / HAK_LATENCY_STEPS + 3;
-    return (HAK_LATENCY_STEPS + bucket % HAK_LATENCY_STEPS) << (log2 - 4);
+    return (uint64_t)(HAK_LATENCY_STEPS + bucket % HAK_LATENCY_STEPS) << (log2 - 4);
 }
 
 HAK_INLINE void hak_latency_note(hak_latency *latency, uint64_t value)

@@ -22,7 +22,15 @@ typedef struct hak_workload_info {
 enum {
     HAK_WORKLOAD_CONTEXTS = 1, /* keep call contexts: needed by targets whose policy decides by site; each
                                   change of context costs the replay loop a word */
+    HAK_WORKLOAD_PACE = 2,     /* calls wait until their recorded time */
+    HAK_WORKLOAD_THINK = 4,    /* a thread spins between its calls as long as it did other things then, up to
+                                  HAK_WORKLOAD_THINK_MAX_NS: longer gaps were waiting */
+    HAK_WORKLOAD_POLLUTE =
+        8, /* other memory is touched after every HAK_WORKLOAD_POLLUTE_OPS calls of a thread */
 };
+
+#define HAK_WORKLOAD_THINK_MAX_NS 1000000u
+#define HAK_WORKLOAD_POLLUTE_OPS  64u
 
 /* Reads the whole trace; NULL with *error filled. Free with hak_workload_free. */
 hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned flags, hak_trace_error *error);

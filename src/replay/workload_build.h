@@ -34,6 +34,7 @@ typedef struct hak_stream {
     uint32_t chunk_words;
     uint32_t epoch, first_epoch;
     uint32_t context; /* of the last allocation */
+    uint64_t last_ns; /* of the last call, or of the last HAK_W_TIME */
     bool started, exits;
 } hak_stream;
 
@@ -62,6 +63,7 @@ typedef struct hak_builder {
     uint32_t last_thread; /* HAK_ORDER_STRICT: whose turn it is */
     uint64_t live_bytes, live_blocks, size_max;
     uint32_t alive;
+    uint64_t first_event_ns; /* UINT64_MAX: none yet */
     hak_trace_error *error;
 } hak_builder;
 

@@ -108,6 +108,9 @@ int hak_builder_finish(hak_builder *b)
         .epoch_count = b->epoch_count,
         .skew = b->order == HAK_ORDER_WINDOW ? 1 : 0,
         .cell_count = b->cell_count,
+        .timing = b->flags & HAK_WORKLOAD_PACE    ? HAK_W_TIMING_PACE
+                  : b->flags & HAK_WORKLOAD_THINK ? HAK_W_TIMING_THINK
+                                                  : HAK_W_TIMING_NONE,
     };
     if (finish_threads(b, &head) != 0 || finish_left(b, &head) != 0 || finish_contexts(b, &head) != 0)
         return -1;

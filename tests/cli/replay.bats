@@ -96,8 +96,99 @@ void *memalign(size_t x, size_t s) { (void)x; return malloc(s); }\n' > bad.c
     [ "$status" -eq 2 ]
 }
 
+@test "latency, memory over time and system calls of each target, and that peaks are reached" {
+    "$HAKMEM_BIN/make_program" big.gz 50000 3 20 3 4000000
+    "$replay" --json --rounds=1 --repeats=1 --touch=whole --target=glibc big.gz > result.json
+    json "r['targets'][1]['latency']['malloc']['count'] > 1000 and r['targets'][1]['latency']['free']['p99'] > 0"
+    json "r['targets'][1]['latency']['clock_step'] > 0"
+    json "all(l['p50'] <= l['p99'] <= l['p999'] for l in r['targets'][1]['latency'].values() if isinstance(l, dict))"
+    json "abs(r['targets'][1]['replayed_live_max_bytes'] / r['traces'][0]['live_max_bytes'] - 1) < 0.02"
+    json "r['targets'][1]['system_calls'] is None or sum(r['targets'][1]['system_calls'].values()) > 0"
+    json "r['targets'][1]['rss_mean_bytes'] > 0 and len(r['targets'][1]['samples']) > 3"
+    json "max(s[2] for s in r['targets'][1]['samples']) <= r['targets'][1]['replayed_live_max_bytes']"
+    json "'latency' not in r['targets'][0]"
+    run "$replay" --rounds=1 --repeats=1 --target=glibc one.gz
+    [[ "$output" == *"LATENCY"*"p99.9"*"malloc"* && "$output" == *"SYSTEM CALLS"* && "$output" == *"clock steps by"* ]]
+    run "$replay" --plain --rounds=1 --repeats=1 --target=glibc one.gz
+    [[ "$output" != *"LATENCY"* ]]
+}
+
+@test "--aa measures the baseline twice; --jobs measures all all the same" {
+    "$replay" --json --plain --jobs=3 --aa --rounds=4 --repeats=1 --target=glibc,glibc:A=1 --target=glibc:A=2 one.gz > result.json
+    json "[t['name'] for t in r['targets']] == ['null', 'glibc', 'glibc:A=1', 'glibc:A=2', 'glibc again']"
+    json "all(t['rounds'] == 4 for t in r['targets']) and 'low' in r['targets'][4]['time']"
+}
+
+@test "a page that needs no network" {
+    "$replay" -q --rounds=1 --repeats=1 --html=page.html --target=glibc many.gz > /dev/null
+    grep -q '<!DOCTYPE html>' page.html
+    grep -q 'Latency of malloc' page.html
+    grep -q 'Resident memory over time' page.html
+    ! grep -E 'https?://' page.html
+    python3 -c "
+import html.parser
+class Check(html.parser.HTMLParser):
+    open = []
+    def handle_starttag(self, tag, attrs):
+        if tag not in ('meta', 'input', 'line', 'polyline'): self.open.append(tag)
+    def handle_endtag(self, tag):
+        if tag not in ('line', 'polyline'): assert self.open.pop() == tag, tag
+c = Check(); c.feed(open('page.html').read()); assert not c.open"
+}
+
+@test "a result of before is a budget: one line and status 1 when it is exceeded" {
+    "$replay" --json --plain --rounds=2 --repeats=1 --target=glibc one.gz > old.json
+    run --separate-stderr "$replay" --plain --rounds=2 --repeats=1 --target=glibc --baseline=old.json --fail-if='rss>1.5,time>100' one.gz
+    [ "$status" -eq 0 ]
+    run --separate-stderr "$replay" --plain -q --rounds=2 --repeats=1 --target=glibc --baseline=old.json --fail-if='time>100,rss>0.5' one.gz
+    [ "$status" -eq 1 ]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    [[ "$stderr" == "hakmem-replay: 'one.gz': glibc: its peak RSS is "*" times the baseline's (limit 0.5)" ]]
+    for wrong in 'speed>1' 'rss<1' 'rss>' 'rss>x'; do
+        run "$replay" --plain -q --rounds=1 --repeats=1 --target=glibc --baseline=old.json --fail-if="$wrong" one.gz
+        [ "$status" -eq 2 ]
+    done
+    head -c 200 old.json > cut.json
+    run "$replay" --plain -q --rounds=1 --repeats=1 --target=glibc --baseline=cut.json --fail-if='rss>1' one.gz
+    [[ "$status" -eq 2 && "$output" == *"no JSON"* ]]
+    run "$replay" --fail-if='rss>1' one.gz
+    [ "$status" -eq 2 ]
+}
+
+@test "shards of a measurement, spread by GNU parallel, merge into one" {
+    if command -v parallel > /dev/null; then
+        parallel -j2 "$replay -q --json --plain --rounds=6 --repeats=1 --shard={}/3 --target=glibc one.gz many.gz > s{}.json" ::: 1 2 3
+    else
+        for i in 1 2 3; do
+            "$replay" -q --json --plain --rounds=6 --repeats=1 --shard=$i/3 --target=glibc one.gz many.gz > s$i.json
+        done
+    fi
+    "$replay" merge --json s3.json s1.json s2.json > result.json
+    json "[t['trace'] for t in r['traces']] == ['one.gz', 'many.gz'] and r['rounds'] == 6"
+    json "all([u['round'] for u in t['runs']] == [0, 1, 2, 3, 4, 5] for x in r['traces'] for t in x['targets'])"
+    json "all(t['ns_per_op'] > 0 and t['peak_rss_bytes'] >= 0 for x in r['traces'] for t in x['targets'])"
+    run "$replay" merge s1.json s2.json s3.json
+    [[ "$status" -eq 0 && "$output" == *"6 interleaved rounds"* && "$output" == *"all 2 traces"* ]]
+    "$replay" --json --plain --rounds=1 --repeats=2 --target=glibc one.gz > other.json
+    run "$replay" merge s1.json other.json
+    [[ "$status" -eq 2 && "$output" == *"other options"* ]]
+}
+
+@test "pace, think time and polluted caches: the waits are not counted" {
+    printf '%s\n' "1: malloc 0x10 8 1000 1010" "1: free 0x10 50001000 50001010" "1: malloc 0x20 8 100001000 100001010" > slow.txt
+    "$replay" -q --json --plain --rounds=1 --repeats=1 --target=glibc slow.txt > result.json
+    json "r['targets'][1]['wall_ns'] < 50e6"
+    "$replay" -q --json --plain --rounds=1 --repeats=1 --pace=recorded --target=glibc slow.txt > result.json
+    json "r['targets'][1]['wall_ns'] > 95e6 and r['targets'][1]['ns_per_op'] < 2e6"
+    "$replay" -q --json --plain --rounds=1 --repeats=1 --think --pollute=64 --target=glibc slow.txt > result.json
+    json "1.8e6 < r['targets'][1]['wall_ns'] < 50e6 and r['targets'][1]['ns_per_op'] < 0.6e6"
+    printf 'a 0 1\nf 0\n' > untimed.script
+    run "$replay" --pace=recorded --target=glibc untimed.script
+    [[ "$status" -eq 2 && "$output" == *"has no times"* ]]
+}
+
 @test "wrong options are refused" {
-    for wrong in --touch=some --rounds=0 --rounds=x --order=none --mode=quick --target=nothing --color=red --what; do
+    for wrong in --pace=slow --shard=0/2 --shard=3/2 --jobs=0 --touch=some --rounds=0 --rounds=x --order=none --mode=quick --target=nothing --color=red --what; do
         run "$replay" "$wrong" one.gz
         [ "$status" -eq 2 ]
         [[ "$output" == *"hakmem-replay: "* ]]
