@@ -1,0 +1,232 @@
+/* core_pool.c: runs of units from the pool, blocks through heaps, counters and their printers. The program
+ * runs on the allocator under test, so the pool is in use by it as well. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/heap.h"
+#include "core/include/hakmem.h"
+#include "core/secure.h"
+#include "core/superslab.h"
+
+#define RUNS 200
+
+static void runs_are_disjoint(void **state)
+{
+    (void)state;
+    hak_slab *runs[RUNS];
+    unsigned random = 7;
+    size_t before = hak_pool_info_get().used_bytes, used = 0;
+    for (unsigned i = 0; i < RUNS; i++) {
+        random = random * 1103515245u + 12345u;
+        unsigned units = 1 + (random >> 16) % HAK_RUN_MAX_UNITS;
+        bool zeroed;
+        runs[i] = hak_pool_take(units, false, &zeroed);
+        assert_non_null(runs[i]);
+        assert_int_equal(runs[i]->units, units);
+        assert_int_equal((uintptr_t)runs[i]->start % HAK_UNIT_BYTES, 0);
+        assert_ptr_equal(hak_slab_of(runs[i]->start + units * HAK_UNIT_BYTES - 1), runs[i]);
+        if (zeroed)
+            assert_int_equal(runs[i]->start[units * HAK_UNIT_BYTES - 1], 0);
+        memset(runs[i]->start, (int)i, units * HAK_UNIT_BYTES);
+        used += units * HAK_UNIT_BYTES;
+    }
+    assert_int_equal(hak_pool_info_get().used_bytes, before + used);
+    assert_int_equal(hakmem_check(), 0);
+    for (unsigned i = 0; i < RUNS; i++) {
+        assert_int_equal(runs[i]->start[0], (char)i);
+        assert_int_equal(runs[i]->start[runs[i]->units * HAK_UNIT_BYTES - 1], (char)i);
+        hak_pool_give(runs[i]);
+    }
+    assert_int_equal(hak_pool_info_get().used_bytes, before);
+    assert_int_equal(hakmem_check(), 0);
+}
+
+static void runs_grow_and_shrink(void **state)
+{
+    (void)state;
+    bool zeroed;
+    hak_slab *run = hak_pool_take(HAK_RUN_MAX_UNITS, false, &zeroed);
+    assert_non_null(run);
+    assert_false(hak_pool_grow(run, HAK_RUN_MAX_UNITS + 1));
+    hak_pool_shrink(run, 3);
+    assert_int_equal(run->units, 3);
+    assert_true(hak_pool_grow(run, 10));
+    assert_ptr_equal(hak_slab_of(run->start + 10 * HAK_UNIT_BYTES - 1), run);
+    hak_pool_shrink(run, 20); /* no shrinking: nothing happens */
+    assert_int_equal(run->units, 10);
+    assert_int_equal(hakmem_check(), 0);
+    hak_pool_give(run);
+    hak_pool_trim();
+    assert_int_equal(hakmem_check(), 0);
+}
+
+static void blocks_of_a_slab(void **state)
+{
+    (void)state;
+    char *block = malloc(200);
+    void *volatile freed = block; /* hides the free from the compiler, which knows what it is */
+    hak_slab *slab = hak_slab_of(block);
+    assert_int_equal(slab->kind, HAK_SLAB_BLOCKS);
+    assert_true(slab->block_bytes >= 200);
+    assert_ptr_equal(hak_slab_block_of(slab, block), block);
+    assert_ptr_equal(hak_slab_block_of(slab, block + 1), block);
+    assert_ptr_equal(hak_slab_block_of(slab, block + slab->block_bytes - 1), block);
+    assert_null(hak_slab_block_of(slab, slab->start - 1));
+    assert_null(hak_slab_block_of(slab, slab->start + (size_t)slab->capacity * slab->block_bytes));
+    assert_false(hak_heap_holds(slab, (hak_block *)block));
+    free(freed);
+    assert_true(hak_heap_holds(slab, freed));
+}
+
+static uint64_t counter(const char *name)
+{
+    for (unsigned i = 0; i < hakmem_counter_count(); i++)
+        if (strcmp(hakmem_counter_name(i), name) == 0)
+            return hakmem_counter_value(i);
+    fail_msg("no counter %s", name);
+    return 0;
+}
+
+#define CROWD 2000
+static void *crowd[CROWD];
+
+static void *free_crowd(void *context)
+{
+    void *volatile first = malloc(1); /* a thread without a heap counts nothing */
+    free(first);
+    for (unsigned i = 0; i < CROWD; i++)
+        free(crowd[i]);
+    return context;
+}
+
+static void remote_frees_come_home(void **state)
+{
+    (void)state;
+    uint64_t before = counter("free_ss_remote");
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < CROWD; i++)
+            assert_non_null(crowd[i] = malloc(300));
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, free_crowd, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    assert_true(counter("free_ss_remote") >= before + 5 * CROWD - 5);
+    assert_true(counter("refill_remote") > 0);
+    assert_int_equal(hakmem_check(), 0);
+}
+
+static void *leave_blocks(void *context)
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        crowd[i] = malloc(777);
+    return context;
+}
+
+static void left_heaps_are_taken_over(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 4; round++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, leave_blocks, NULL), 0);
+        pthread_join(thread, NULL);
+        assert_int_equal(hakmem_check(), 0);
+        free_crowd(NULL);
+        assert_int_equal(hakmem_check(), 0);
+    }
+    assert_true(counter("heap_abandoned") >= 4);
+    assert_true(counter("heap_reused") >= 3);
+}
+
+static void counters_have_names(void **state)
+{
+    (void)state;
+    unsigned count = hakmem_counter_count();
+    assert_true(count > 20);
+    for (unsigned i = 0; i < count; i++) {
+        assert_true(strlen(hakmem_counter_name(i)) > 2);
+        for (unsigned k = 0; k < i; k++)
+            assert_string_not_equal(hakmem_counter_name(i), hakmem_counter_name(k));
+    }
+    assert_null(hakmem_counter_name(count));
+    assert_int_equal(hakmem_counter_value(count), 0);
+    assert_int_equal(hakmem_counter_value(UINT32_MAX), 0);
+}
+
+/* Each shape, read back through a pipe in place of stderr. */
+static size_t printed(hak_stats_shape shape, char *text, size_t room)
+{
+    int ends[2], saved = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    hak_stats_print(shape);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    size_t len = 0;
+    for (ssize_t got; (got = read(ends[0], text + len, room - 1 - len)) > 0;)
+        len += (size_t)got;
+    close(ends[0]);
+    text[len] = '\0';
+    return len;
+}
+
+static void counters_are_printed(void **state)
+{
+    (void)state;
+    static char text[16384];
+    size_t len = printed(HAK_STATS_SHAPE_JSON, text, sizeof text);
+    assert_true(strncmp(text, "{\"schema\":\"hakmem-stats-1\",\"mode\":\"balanced\",\"pid\":", 50) == 0);
+    assert_string_equal(text + len - 3, "}}\n");
+    for (unsigned i = 0; i < hakmem_counter_count(); i++) {
+        char quoted[64];
+        snprintf(quoted, sizeof quoted, "\"%s\":", hakmem_counter_name(i));
+        assert_non_null(strstr(text, quoted));
+    }
+    printed(HAK_STATS_SHAPE_TABLE, text, sizeof text);
+    assert_non_null(strstr(text, "hakmem:   free_tls_sll"));
+    assert_null(strstr(text, "plain_alloc")); /* 0: left out */
+    len = printed(HAK_STATS_SHAPE_SUMMARY, text, sizeof text);
+    assert_ptr_equal(strchr(text, '\n'), text + len - 1);
+}
+
+/* With and without the encoding: what goes in comes out, and a key differs from place to place. */
+static void links_and_keys(void **state)
+{
+    (void)state;
+    hak_heap *heap = hak_heap_get();
+    static hak_block blocks[3];
+    hak_block_link(&blocks[0], &blocks[1]);
+    hak_block_link(&blocks[1], NULL);
+    assert_ptr_equal(hak_block_next(&blocks[0]), &blocks[1]);
+    assert_null(hak_block_next(&blocks[1]));
+    assert_int_not_equal(hak_block_key(&blocks[0], heap), 0);
+    if (!HAK_SECURE) {
+        assert_ptr_equal(blocks[0].next, &blocks[1]);
+        return;
+    }
+    assert_ptr_not_equal(blocks[0].next, &blocks[1]);
+    assert_non_null(blocks[1].next); /* nor does the end of a list show */
+    blocks[2] = blocks[0];           /* a link copied from another place leads elsewhere */
+    assert_ptr_not_equal(hak_block_next(&blocks[2]), &blocks[1]);
+    assert_int_not_equal(hak_block_key(&blocks[0], heap), hak_block_key(&blocks[1], heap));
+    assert_int_not_equal(hak_block_key(&blocks[0], heap), (uintptr_t)heap);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_are_disjoint),         cmocka_unit_test(runs_grow_and_shrink),
+        cmocka_unit_test(blocks_of_a_slab),          cmocka_unit_test(remote_frees_come_home),
+        cmocka_unit_test(left_heaps_are_taken_over), cmocka_unit_test(counters_have_names),
+        cmocka_unit_test(counters_are_printed),      cmocka_unit_test(links_and_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
