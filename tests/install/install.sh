@@ -34,6 +34,9 @@ for command in "$prefix"/bin/hakmem-*; do
   check "its manual page" test -s "$prefix/share/man/man1/$name.1"
   check "its completion" bash -n "$prefix/share/bash-completion/completions/$name"
 done
+for page in man7/hakmem.7 man3/libhakmem.3 man5/hakmem-trace.5 man5/hakmem-policy.5; do
+  check "the manual page $page" test -s "$prefix/share/man/$page"
+done
 # The tools find the libraries in their installed place.
 if [ -x "$prefix/bin/hakmem-run" ]; then
   check "hakmem-run runs" sh -c "'$prefix/bin/hakmem-run' cat /proc/self/maps | grep -qF '$library'"
