@@ -62,43 +62,62 @@ static FILE *open_stream(int fd, bool packed)
     return stream;
 }
 
-static int write_to(const report *r, const export_request *request, int fd)
+typedef const char *(*writer)(const void *context, FILE *out);
+
+static int write_to(const char *path, bool packed, writer write, const void *context, int fd)
 {
-    FILE *out = fd >= 0 ? open_stream(fd, request->format->packed) : NULL;
+    FILE *out = fd >= 0 ? open_stream(fd, packed) : NULL;
     if (out == NULL)
-        return report_trouble(request->path, strerror(errno));
-    const char *fault = request->format->write(r, out);
+        return report_trouble(path, strerror(errno));
+    const char *fault = write(context, out);
     bool failed = ferror(out) != 0;
     errno = 0;
     failed |= fclose(out) != 0;
     if (fault == NULL && failed)
         fault = errno != 0 ? strerror(errno) : "cannot be written";
-    return fault == NULL ? REPORT_FINE : report_trouble(request->path, fault);
+    return fault == NULL ? REPORT_FINE : report_trouble(path, fault);
+}
+
+int export_to(const char *path, bool packed, writer write, const void *context)
+{
+    if (strcmp(path, "-") == 0) {
+        fflush(stdout);
+        return write_to(path, packed, write, context, dup(STDOUT_FILENO));
+    }
+    char temporary[4096];
+    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof temporary)
+        return report_trouble(path, "name too long");
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    mode_t mask = umask(0);
+    umask(mask);
+    if (fd >= 0)
+        fchmod(fd, 0666 & ~mask); /* as any other program's output */
+    int status = write_to(path, packed, write, context, fd);
+    if (status == REPORT_FINE && rename(temporary, path) != 0)
+        status = report_trouble(path, strerror(errno));
+    if (fd >= 0 && status != REPORT_FINE)
+        unlink(temporary);
+    return status;
+}
+
+typedef struct asked {
+    const report *r;
+    const export_format *format;
+} asked;
+
+static const char *write_format(const void *context, FILE *out)
+{
+    const asked *a = context;
+    return a->format->write(a->r, out);
 }
 
 int export_write(const report *r, const export_request *request)
 {
     if (request->format->one_trace && r->traces_count != 1)
         return report_trouble(request->path, "this format tells about one process: give one trace");
-    if (strcmp(request->path, "-") == 0) {
-        fflush(stdout);
-        return write_to(r, request, dup(STDOUT_FILENO));
-    }
-    char temporary[4096];
-    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", request->path);
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        return report_trouble(request->path, "name too long");
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    mode_t mask = umask(0);
-    umask(mask);
-    if (fd >= 0)
-        fchmod(fd, 0666 & ~mask); /* as any other program's output */
-    int status = write_to(r, request, fd);
-    if (status == REPORT_FINE && rename(temporary, request->path) != 0)
-        status = report_trouble(request->path, strerror(errno));
-    if (fd >= 0 && status != REPORT_FINE)
-        unlink(temporary);
-    return status;
+    const asked a = {r, request->format};
+    return export_to(request->path, request->format->packed, write_format, &a);
 }
 
 /* ---- pieces ---- */

@@ -24,6 +24,10 @@ const char *export_parse(const char *text, export_request *out);
  */
 int export_write(const report *r, const export_request *request);
 
+/* The same for any writer; packed: as one gzip stream. */
+int export_to(const char *path, bool packed, const char *(*write)(const void *context, FILE *out),
+              const void *context);
+
 const char *export_folded(const report *r, FILE *out);
 const char *export_speedscope(const report *r, FILE *out);
 const char *export_pprof(const report *r, FILE *out);

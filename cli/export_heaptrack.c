@@ -64,7 +64,7 @@ static uint32_t string_of(exporter *e, const char *text)
     uint64_t hash = hash_text(text);
     size_t at = hash;
     uint32_t number;
-    for (; hak_table_next(&e->strings_table, hash, &at, &number); at++) {
+    for (; e->strings != NULL && hak_table_next(&e->strings_table, hash, &at, &number); at++) {
         if (strcmp(e->strings[number], text) == 0)
             return number + 1;
     }
@@ -109,7 +109,7 @@ static uint32_t pointer_of(exporter *e, uint32_t node, uint64_t pc, uint64_t tim
     uint64_t hash = hak_mix64(pc);
     size_t at = hash;
     uint32_t number;
-    for (; hak_table_next(&e->pcs_table, hash, &at, &number); at++) {
+    for (; e->pcs != NULL && hak_table_next(&e->pcs_table, hash, &at, &number); at++) {
         if (e->pcs[number] == pc)
             return number + 1;
     }
@@ -161,7 +161,7 @@ static uint32_t kind_of(exporter *e, uint64_t size_bytes, uint32_t trace)
     uint64_t hash = hash_kind(size_bytes, trace);
     size_t at = hash;
     uint32_t number;
-    for (; hak_table_next(&e->kinds_table, hash, &at, &number); at++) {
+    for (; e->kinds != NULL && hak_table_next(&e->kinds_table, hash, &at, &number); at++) {
         if (e->kinds[number].size_bytes == size_bytes && e->kinds[number].trace == trace)
             return number;
     }

@@ -110,7 +110,7 @@ static uint64_t string_of(encoder *e, const char *text)
     uint64_t hash = hash_text(text);
     size_t at = hash;
     uint32_t number;
-    for (; hak_table_next(&e->strings_table, hash, &at, &number); at++) {
+    for (; e->strings != NULL && hak_table_next(&e->strings_table, hash, &at, &number); at++) {
         if (strcmp(e->strings[number], text) == 0)
             return number;
     }

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "cli/report_html.h"
 #include "cli/report_options.h"
 #include "cli/report_suppress.h"
 
@@ -47,6 +48,8 @@ static void print_text(const report *r, const report_arguments *args)
 static unsigned needs_of(const report_arguments *args)
 {
     unsigned needs = args->checks_count != 0 ? REPORT_NEEDS_TREE : 0;
+    if (args->html != NULL)
+        needs |= REPORT_HTML_NEEDS;
     for (unsigned i = 0; i < args->views_count; i++)
         needs |= args->views[i]->needs;
     for (unsigned i = 0; i < args->exports_count; i++)
@@ -69,7 +72,8 @@ static void print_report(const report *r, const report_arguments *args)
         report_json(r, stdout);
     else if (args->form == FORM_CSV)
         report_csv(r, stdout);
-    else if ((args->checks_count == 0 && args->exports_count == 0) || args->views_count != 0)
+    else if ((args->checks_count == 0 && args->exports_count == 0 && args->html == NULL) ||
+             args->views_count != 0)
         print_text(r, args);
 }
 
@@ -82,6 +86,8 @@ static int run_report(const report_arguments *args, hak_places *places, char **p
         status = worse(judge(&r, args), flush_output());
         for (unsigned i = 0; i < args->exports_count; i++)
             status = worse(status, export_write(&r, &args->exports[i]));
+        if (args->html != NULL)
+            status = worse(status, report_html_write(NULL, &r, args->html));
     }
     report_free(&r);
     return status;
@@ -91,15 +97,17 @@ static int run_diff(const report_arguments *args, hak_places *places, char **pat
 {
     report base;
     report new = {.traces = NULL};
-    int status = report_load(&base, &args->options, places, paths, 1, 0);
+    int status = report_load(&base, &args->options, places, paths, 1, needs_of(args));
     if (status == REPORT_FINE)
-        status = report_load(&new, &args->options, places, paths + 1, 1, 0);
+        status = report_load(&new, &args->options, places, paths + 1, 1, needs_of(args));
     if (status == REPORT_FINE) {
         if (args->form == FORM_JSON)
             report_diff_json(&base, &new, stdout);
-        else
+        else if (args->html == NULL)
             report_diff(&base, &new, stdout);
         status = flush_output();
+        if (args->html != NULL)
+            status = worse(status, report_html_write(&base, &new, args->html));
     }
     report_free(&base);
     report_free(&new);

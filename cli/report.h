@@ -51,6 +51,7 @@ typedef struct report_trace {
     hak_reader *reader;
     hak_profile *profile;
     hak_stacks *stacks;
+    uint32_t *tree_nodes; /* by the reader's context: node of the tree; with REPORT_NEEDS_NODES */
 } report_trace;
 
 /* Traces read and merged. */
@@ -68,7 +69,7 @@ typedef struct report {
     uint64_t peak_bytes; /* sum over the traces */
 } report;
 
-enum { REPORT_NEEDS_TREE = 1, REPORT_NEEDS_INVERTED = 2 };
+enum { REPORT_NEEDS_TREE = 1, REPORT_NEEDS_INVERTED = 2, REPORT_NEEDS_NODES = 4 };
 
 /* report_load.c: reads and merges; REPORT_FINE or REPORT_TROUBLE, told on stderr. Free in both cases. */
 int report_load(report *r, const report_options *options, hak_places *places, char **paths, size_t count,

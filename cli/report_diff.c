@@ -196,7 +196,7 @@ void report_diff(const report *base, const report *new, FILE *out)
     size_t changed = 0;
     while (pairs != NULL && changed < count && pairs[changed].change != 0)
         changed++;
-    size_t shown = report_shown(new, changed);
+    size_t shown = pairs != NULL ? report_shown(new, changed) : 0;
     for (size_t i = 0; i < shown; i++)
         print_pair(base, new, &pairs[i], out);
     report_more(new, out, changed - shown, "changed sites");

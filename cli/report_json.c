@@ -39,7 +39,7 @@ void json_string(FILE *out, const char *text)
         size_t n = utf8_length(at);
         if (n == 0)
             fputs("\\ufffd", out);
-        else if (*at < 0x20 || *at == 0x7f)
+        else if (*at < 0x20 || *at == 0x7f || *at == '<') /* '<': may stand in a page */
             fprintf(out, "\\u%04x", *at);
         else if (*at == '"' || *at == '\\')
             fprintf(out, "\\%c", *at);

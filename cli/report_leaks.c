@@ -129,7 +129,7 @@ void report_leaks(const report *r, FILE *out)
     char a[REPORT_NUMBER], b[REPORT_NUMBER];
     fprintf(out, "\n%s in %s blocks never freed, from %zu stacks.\n", format_bytes(a, bytes),
             format_count(b, blocks), count);
-    if (templates != 0)
+    if (of != NULL && templates != 0)
         print_used(r, of, out);
     free(list);
     free(of);

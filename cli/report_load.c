@@ -168,11 +168,23 @@ static int read_trace(report *r, report_trace *t)
     return REPORT_FINE;
 }
 
-static int merge_trace(report *r, report_trace *t)
+static bool make_nodes(report_trace *t)
+{
+    uint32_t count;
+    hak_reader_nodes(t->reader, &count);
+    t->tree_nodes = malloc(((size_t)count + 1) * sizeof *t->tree_nodes);
+    for (uint32_t i = 0; t->tree_nodes != NULL && i < count; i++)
+        t->tree_nodes[i] = HAK_TREE_NO_NODE;
+    return t->tree_nodes != NULL;
+}
+
+static int merge_trace(report *r, report_trace *t, unsigned needs)
 {
     hak_trace_error error;
-    if ((r->tree != NULL && hak_tree_add(r->tree, t->stacks, t->profile, &error) != 0) ||
-        (r->inverted != NULL && hak_tree_add(r->inverted, t->stacks, t->profile, &error) != 0) ||
+    if ((needs & REPORT_NEEDS_NODES) != 0 && !make_nodes(t))
+        return report_trouble(t->path, "out of memory");
+    if ((r->tree != NULL && hak_tree_add(r->tree, t->stacks, t->profile, t->tree_nodes, &error) != 0) ||
+        (r->inverted != NULL && hak_tree_add(r->inverted, t->stacks, t->profile, NULL, &error) != 0) ||
         hak_sites_add(r->sites, t->stacks, t->profile, true, &error) != 0)
         return report_trouble(t->path, error.text);
     r->peak_bytes += t->profile->peak_bytes;
@@ -196,7 +208,7 @@ int report_load(report *r, const report_options *options, hak_places *places, ch
         r->traces[i].path = paths[i];
         status = read_trace(r, &r->traces[i]);
         if (status == REPORT_FINE)
-            status = merge_trace(r, &r->traces[i]);
+            status = merge_trace(r, &r->traces[i], needs);
     }
     if (status != REPORT_FINE)
         return status;
@@ -215,6 +227,7 @@ void report_free(report *r)
     for (size_t i = 0; r->traces != NULL && i < r->traces_count; i++) {
         hak_profile_free(r->traces[i].profile);
         hak_stacks_free(r->traces[i].stacks);
+        free(r->traces[i].tree_nodes);
         hak_reader_close(r->traces[i].reader);
     }
     hak_tree_free(r->tree);

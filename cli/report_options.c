@@ -34,6 +34,7 @@ const char report_help[] =
     "  hakmem-report --leaks --suppressions=lsan.supp a.gz\n"
     "  hakmem-report --diff before.gz after.gz     what a change did\n"
     "  hakmem-report --check='peak<200M' --check='leaked=0' a.gz     budgets: status 1 when broken\n"
+    "  hakmem-report --html=app.html a.gz          a page to look around in\n"
     "  hakmem-report --export=pprof:app.pb.gz a.gz && go tool pprof -top app.pb.gz\n"
     "  hakmem-report hakmem-trace.make.*.gz        a tree of processes as one\n"
     "  hakmem-report --partial a.trace.gz.part     a recording that was killed, or still runs\n"
@@ -61,7 +62,8 @@ const char report_help[] =
     "Budgets:\n"
     "  --check=FIGURE<N  status 1 and one line when it does not hold: peak<200M, leaked=0,\n"
     "                    calls(parse)<1e6, temporary<30%; may be given several times\n"
-    "For other viewers:\n"
+    "For viewers:\n"
+    "  --html=FILE       one page that needs no network: flame graph, time, tables; with --diff both sides\n"
     "  --export=FORMAT:FILE   pprof, heaptrack, folded, speedscope, dhat, callgrind or massif; FILE may be "
     "-\n"
     "How it is shown:\n"
@@ -103,6 +105,7 @@ enum {
     OPT_THRESHOLD,
     OPT_CHECK,
     OPT_EXPORT,
+    OPT_HTML,
 };
 
 static const struct option long_options[] = {{"sort", required_argument, NULL, OPT_SORT},
@@ -127,6 +130,7 @@ static const struct option long_options[] = {{"sort", required_argument, NULL, O
                                              {"advice", no_argument, NULL, OPT_VIEW},
                                              {"check", required_argument, NULL, OPT_CHECK},
                                              {"export", required_argument, NULL, OPT_EXPORT},
+                                             {"html", required_argument, NULL, OPT_HTML},
                                              {"diff", no_argument, NULL, OPT_DIFF},
                                              {"from", required_argument, NULL, OPT_FROM},
                                              {"to", required_argument, NULL, OPT_TO},
@@ -322,6 +326,9 @@ static bool take_switch(int option, report_arguments *args)
         return args->options.partial = true;
     case OPT_DIFF:
         return args->diff = true;
+    case OPT_HTML:
+        args->html = optarg;
+        return true;
     case OPT_SUPPRESSIONS:
         args->suppressions = optarg;
         return true;

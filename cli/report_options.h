@@ -32,6 +32,7 @@ typedef struct report_arguments {
     unsigned checks_count;
     export_request exports[REPORT_EXPORTS_MAX];
     unsigned exports_count;
+    const char *html; /* file; NULL: none */
 } report_arguments;
 
 /* The views an option can choose, ended by one without a name. */

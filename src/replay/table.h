@@ -77,6 +77,7 @@ static inline bool hak_table_widen(hak_table *t, hak_table_rehash rehash, const 
 static inline bool hak_table_put(hak_table *t, size_t at, uint64_t hash, hak_table_rehash rehash,
                                  const void *context)
 {
+    at &= t->mask;
     t->numbers[at] = (uint32_t)++t->count;
     t->checks[at] = (uint32_t)(hash >> 32);
     return t->count * 2 <= t->mask || hak_table_widen(t, rehash, context);

@@ -99,7 +99,8 @@ static bool add_usage(hak_tree *tree, uint32_t node, const hak_usage *usage)
     return true;
 }
 
-int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, hak_trace_error *error)
+int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, uint32_t *node_of,
+                 hak_trace_error *error)
 {
     uint32_t frames[HAK_STACK_MAX_FRAMES];
     for (uint32_t i = 0; i < profile->contexts_count; i++) {
@@ -114,6 +115,8 @@ int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile,
         }
         if (!ok || !add_usage(tree, node, &context->usage))
             return hak_trace_fail(error, "out of memory");
+        if (node_of != NULL)
+            node_of[context->node] = node;
     }
     return 0;
 }

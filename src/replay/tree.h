@@ -7,6 +7,7 @@
 #include "replay/profile.h"
 
 #define HAK_TREE_NO_USAGE UINT32_MAX
+#define HAK_TREE_NO_NODE  UINT32_MAX
 
 typedef struct hak_tree_node {
     uint32_t parent; /* smaller than the node's own number; the root, 0, is its own */
@@ -44,8 +45,11 @@ typedef struct hak_tree {
 hak_tree *hak_tree_new(bool inverted, unsigned flags);
 void hak_tree_free(hak_tree *tree);
 
-/* Adds all contexts of a profile (which are not given up). 0 or -1 with *error filled. */
-int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, hak_trace_error *error);
+/* Adds all contexts of a profile (which are not given up). node_of may be NULL; else, by the reader's
+ * context, it gets the node of what was allocated there and is left alone elsewhere. 0 or -1 with *error
+ * filled. */
+int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, uint32_t *node_of,
+                 hak_trace_error *error);
 
 /* Fills `sums`; false: no memory. Before: everything is added. */
 bool hak_tree_sum(hak_tree *tree);
