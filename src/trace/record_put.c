@@ -41,9 +41,8 @@ static HAK_COLD hak_seen_stack *check(hak_thread *self, hak_seen_stack *stack, h
     hak_walk *walk = self->walk;
     if (stack != NULL) {
         walk->count = stack->frames;
-        walk->pcs[0] = stack->pc;
-        for (unsigned i = 1; i < stack->frames; i++)
-            walk->pcs[i] = stack->values[i - 1];
+        for (unsigned i = 0; i < stack->frames; i++)
+            walk->pcs[i] = hak_seen_pc(stack, i);
     }
     if (hak_walk_check(walk, caller, walk->pcs, walk->count))
         return stack;
@@ -61,6 +60,8 @@ static hak_seen_stack *stack_of(hak_thread *self, hak_frame caller)
         self->seen.age = age;
     }
     hak_seen_stack *stack = hak_seen_find(&self->seen, caller);
+    if (stack == NULL)
+        stack = hak_seen_find_second(&self->seen, caller);
     if (stack == NULL)
         stack = walk_anew(self, caller);
     if (self->walk->until_check == 0)
@@ -94,9 +95,8 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
     }
     if (tell) {
         *next++ = frames;
-        *next++ = caller.pc;
-        for (unsigned i = 1; i < frames; i++)
-            *next++ = stack != NULL ? stack->values[i - 1] : walk->pcs[i];
+        for (unsigned i = 0; i < frames; i++)
+            *next++ = stack != NULL ? hak_seen_pc(stack, i) : walk->pcs[i];
     }
     hak_publish(self, words);
     if (stack != NULL)

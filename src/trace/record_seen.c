@@ -3,18 +3,19 @@
 
 #include <string.h>
 
+#include "core/base/bits.h"
 #include "core/base/os.h"
 
 #define FIRST_BYTES            (16 * HAK_KIB)
 #define LEVEL_SHIFT            2  /* each level is four times the one before */
 #define LEVEL_MAX              6  /* 16 MiB */
-#define GUESS_SHARE            64 /* one guess, and one place in the index, for so many bytes */
-#define STACK_WORDS            (offsetof(hak_seen_stack, values) / sizeof(uintptr_t))
-#define REACH_MAX              (UINT32_MAX - 8)
+#define GUESS_SHARE            64 /* a pair of guesses for so many bytes */
+#define INDEX_SHARE            64 /* a place in the index for so many */
+#define STACK_WORDS            (offsetof(hak_seen_stack, list) / sizeof(uint64_t))
 #define INDEX_USED_MAX(places) ((places) / 2)
 
 /* What is there before anything is remembered: any guess leads to a stack that nobody is on. */
-static uint32_t no_guesses[2];
+static uint32_t no_guesses[4];
 static hak_seen_stack no_stack;
 
 static _Atomic size_t reserved;
@@ -24,9 +25,20 @@ static size_t level_bytes(unsigned level)
     return FIRST_BYTES << (LEVEL_SHIFT * (level - 1));
 }
 
-static uint32_t places_of(unsigned level)
+static uint32_t pairs_of(unsigned level)
 {
     return (uint32_t)(level_bytes(level) / GUESS_SHARE);
+}
+
+static uint32_t places_of(unsigned level)
+{
+    return (uint32_t)(level_bytes(level) / INDEX_SHARE);
+}
+
+/* Both tables. */
+static size_t table_bytes(unsigned level)
+{
+    return (2 * pairs_of(level) + places_of(level)) * sizeof(uint32_t);
 }
 
 void hak_seen_init(hak_seen *seen)
@@ -54,14 +66,13 @@ void hak_seen_done(hak_seen *seen)
 /* Memory: one word that no stack has (offset 0 is none), an empty stack there, guesses, index, stacks. */
 static void lay_out(hak_seen *seen, uintptr_t *memory, unsigned level)
 {
-    uint32_t places = places_of(level);
     size_t head = STACK_WORDS + 1;
     seen->memory = memory;
     seen->level = level;
     seen->guesses = (uint32_t *)(memory + head);
-    seen->index = seen->guesses + places;
-    seen->guess_shift = 64 - (unsigned)__builtin_ctz(places);
-    seen->used = (uint32_t)(head + places); /* two tables of half a word each */
+    seen->index = seen->guesses + 2 * pairs_of(level);
+    seen->guess_shift = 64 - hak_log2_floor(pairs_of(level));
+    seen->used = (uint32_t)(head + table_bytes(level) / sizeof(uintptr_t));
     seen->last = seen->count = 0;
 }
 
@@ -69,7 +80,7 @@ void hak_seen_clear(hak_seen *seen)
 {
     if (seen->level == 0)
         return;
-    memset(seen->guesses, 0, places_of(seen->level) * 2 * sizeof *seen->guesses);
+    memset(seen->guesses, 0, table_bytes(seen->level));
     lay_out(seen, seen->memory, seen->level);
 }
 
@@ -109,70 +120,97 @@ static bool make_room(hak_seen *seen)
     return seen->level != 0;
 }
 
-static uint64_t hash_of(const hak_walk *walk, uintptr_t sp)
+hak_seen_stack *hak_seen_find_second(hak_seen *seen, hak_frame caller)
 {
-    uint64_t hash = sp;
-    for (unsigned i = 0; i < walk->count; i++)
-        hash = (hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ hash >> 32;
+    uint32_t *guess = hak_seen_guess(seen, caller);
+    uint32_t at = guess[1];
+    hak_seen_stack *stack = (hak_seen_stack *)(seen->memory + at);
+    if (!hak_seen_holds(stack, caller))
+        return NULL;
+    guess[1] = guess[0];
+    guess[0] = seen->last = at;
+    return stack;
 }
 
-static bool reachable(const hak_walk *walk, uintptr_t sp)
+bool hak_seen_holds_wide(const hak_seen_stack *stack)
 {
-    for (unsigned i = 0; i < walk->words; i++)
-        if (walk->places[i] - sp > REACH_MAX)
+    for (unsigned i = 0; i < stack->words; i++)
+        if (*(const uintptr_t *)(stack->sp + stack->list[2 * i]) != stack->list[2 * i + 1])
             return false;
     return true;
 }
 
-static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint64_t hash)
+static uint32_t hash_of(const hak_walk *walk, uintptr_t sp)
+{
+    uint64_t hash = sp;
+    for (unsigned i = 0; i < walk->count; i++)
+        hash = (hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(hash >> 32);
+}
+
+/* A place or a value needs more bits than a narrow word has. */
+static bool is_wide(const hak_walk *walk, uintptr_t sp)
+{
+    uintptr_t high = 0;
+    for (unsigned i = 0; i < walk->words; i++)
+        high |= (walk->places[i] - sp) / sizeof(uintptr_t) >> 16 | walk->values[i] >> HAK_SEEN_VALUE_BITS;
+    return high != 0;
+}
+
+static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint32_t hash)
 {
     unsigned words = (walk->words + HAK_SEEN_STRIDE - 1) / HAK_SEEN_STRIDE * HAK_SEEN_STRIDE;
+    bool wide = is_wide(walk, caller.sp);
     hak_seen_stack *stack = (hak_seen_stack *)(seen->memory + seen->used);
-    *stack = (hak_seen_stack){.sp = caller.sp,
-                              .pc = caller.pc,
-                              .bp = caller.bp,
-                              .bp_mask = walk->entry_bp ? UINTPTR_MAX : 0,
-                              .hash = hash,
-                              .id = ++seen->count,
-                              .frames = (uint16_t)walk->count,
-                              .words = (uint16_t)words};
-    uint32_t *places = (uint32_t *)(stack->values + words);
+    stack->sp = caller.sp;
+    stack->pc = caller.pc;
+    stack->bp = caller.bp;
+    stack->hash = hash;
+    stack->id = ++seen->count;
+    stack->frames = (uint16_t)walk->count;
+    stack->words = (uint16_t)words;
+    stack->by_bp = walk->entry_bp;
+    stack->wide = wide;
+    stack->told = false;
     for (unsigned i = 0; i < words; i++) {
         unsigned from = i < walk->words ? i : walk->words - 1;
-        stack->values[i] = walk->values[from];
-        places[i] = (uint32_t)(walk->places[from] - caller.sp);
+        uintptr_t above = walk->places[from] - caller.sp;
+        if (wide) {
+            stack->list[2 * i] = above;
+            stack->list[2 * i + 1] = walk->values[from];
+        } else {
+            stack->list[i] = walk->values[from] | above / sizeof(uintptr_t) << HAK_SEEN_VALUE_BITS;
+        }
     }
-    seen->used += (uint32_t)(STACK_WORDS + words + words / 2);
+    seen->used += (uint32_t)(STACK_WORDS + (wide ? 2 * words : words));
     return stack;
 }
 
 hak_seen_stack *hak_seen_learn(hak_seen *seen, const hak_walk *walk, hak_frame caller)
 {
-    if (!reachable(walk, caller.sp))
-        return NULL;
-    uint64_t hash = hash_of(walk, caller.sp);
-    uint32_t *guess = hak_seen_guess(seen, caller);
-    size_t need = STACK_WORDS + (walk->words + HAK_SEEN_STRIDE) * 3 / 2 + 1;
+    uint32_t hash = hash_of(walk, caller.sp);
+    size_t need = STACK_WORDS + 2 * (walk->words + HAK_SEEN_STRIDE);
     for (unsigned rounds = 0; rounds <= LEVEL_MAX; rounds++) {
         uint32_t places = seen->level == 0 ? 0 : places_of(seen->level);
-        uint32_t at = (uint32_t)hash & (places - 1);
+        uint32_t at = hash & (places - 1);
+        uint32_t *guess = hak_seen_guess(seen, caller);
         while (places != 0 && seen->index[at] != 0) {
             hak_seen_stack *known = (hak_seen_stack *)(seen->memory + seen->index[at]);
             if (known->hash == hash && hak_seen_holds(known, caller)) {
-                *guess = seen->last = seen->index[at];
+                guess[1] = guess[0];
+                guess[0] = seen->last = seen->index[at];
                 return known;
             }
             at = (at + 1) & (places - 1);
         }
         if (places != 0 && seen->used + need <= level_bytes(seen->level) / sizeof(uintptr_t) &&
             seen->count < INDEX_USED_MAX(places) && seen->count < HAK_STACK_IDS_MAX - 1) {
-            *guess = seen->last = seen->index[at] = seen->used;
+            guess[1] = guess[0];
+            guess[0] = seen->last = seen->index[at] = seen->used;
             return append(seen, walk, caller, hash);
         }
         if (!make_room(seen))
             return NULL;
-        guess = hak_seen_guess(seen, caller);
     }
     return NULL;
 }

@@ -16,22 +16,24 @@
 
 #define HAK_SEEN_BUDGET_BYTES (28 * HAK_MIB)
 #define HAK_SEEN_STRIDE       4 /* words are compared so many at a time */
+#define HAK_SEEN_VALUE_BITS   48
 
 typedef struct hak_seen_stack {
     uintptr_t sp; /* of the hook's caller: the words lie above it. 0: no stack at all */
     uintptr_t pc;
     uintptr_t bp;
-    uintptr_t bp_mask; /* all ones where BP matters */
-    uint64_t hash;
-    uint32_t id;         /* in this thread's ring, from 1 */
-    bool told;           /* the collector knows which frames the id stands for */
-    uint16_t frames;     /* pc and the first frames - 1 words */
-    uint16_t words;      /* a multiple of HAK_SEEN_STRIDE: the last one is repeated */
-    uintptr_t values[1]; /* [words]; then their distances from sp, 32 bits each */
+    uint32_t hash;
+    uint32_t id;      /* in this thread's ring, from 1 */
+    uint16_t frames;  /* pc and those of the first frames - 1 words */
+    uint16_t words;   /* a multiple of HAK_SEEN_STRIDE: the last one is repeated */
+    bool by_bp;       /* bp matters */
+    bool wide;        /* a word takes two places: how many bytes above sp, value */
+    bool told;        /* the collector knows which frames the id stands for */
+    uint64_t list[1]; /* [words]: how many words above sp (16 bits), value (48 bits) */
 } hak_seen_stack;
 
 typedef struct hak_seen {
-    uint32_t *guesses; /* offset in the memory, in words, by last stack, sp and pc; 0: none */
+    uint32_t *guesses; /* offsets in the memory, in words, in pairs by last stack, sp and pc; 0: none */
     uintptr_t *memory; /* never NULL: an empty one stands for none */
     unsigned guess_shift;
     uint32_t last; /* the stack found or learned last, as an offset */
@@ -63,28 +65,43 @@ HAK_INLINE uint32_t *hak_seen_guess(const hak_seen *seen, hak_frame caller)
 {
     uint64_t mixed =
         caller.sp + caller.pc * UINT64_C(0xff51afd7ed558ccd) + seen->last * UINT64_C(0xc4ceb9fe1a85ec53);
-    return &seen->guesses[mixed * UINT64_C(0x9e3779b97f4a7c15) >> seen->guess_shift];
+    return &seen->guesses[2 * (mixed * UINT64_C(0x9e3779b97f4a7c15) >> seen->guess_shift)];
 }
+
+HAK_INLINE uintptr_t hak_seen_pc(const hak_seen_stack *stack, unsigned frame)
+{
+    if (frame == 0)
+        return stack->pc;
+    return stack->wide ? stack->list[2 * frame - 1]
+                       : stack->list[frame - 1] & ((UINT64_C(1) << HAK_SEEN_VALUE_BITS) - 1);
+}
+
+bool hak_seen_holds_wide(const hak_seen_stack *stack);
 
 HAK_INLINE bool hak_seen_holds(const hak_seen_stack *stack, hak_frame caller)
 {
-    uintptr_t differs =
-        (stack->sp ^ caller.sp) | (stack->pc ^ caller.pc) | ((stack->bp ^ caller.bp) & stack->bp_mask);
+    uint64_t differs = (stack->sp ^ caller.sp) | (stack->pc ^ caller.pc) |
+                       ((stack->bp ^ caller.bp) & -(uintptr_t)stack->by_bp);
     if (HAK_UNLIKELY(differs != 0))
         return false;
-    const uintptr_t *values = stack->values;
-    const uint32_t *places = (const uint32_t *)(values + stack->words);
-    const char *base = (const char *)caller.sp;
-    for (unsigned i = 0; i < stack->words; i += HAK_SEEN_STRIDE) {
-        for (unsigned j = i; j < i + HAK_SEEN_STRIDE; j++)
-            differs |= *(const uintptr_t *)(base + places[j]) ^ values[j];
+    if (HAK_UNLIKELY(stack->wide))
+        return hak_seen_holds_wide(stack);
+    const uintptr_t *base = (const uintptr_t *)caller.sp;
+    const uint64_t *list = stack->list;
+    for (const uint64_t *end = list + stack->words; list != end; list += HAK_SEEN_STRIDE) {
+        for (unsigned i = 0; i < HAK_SEEN_STRIDE; i++)
+            differs |=
+                base[list[i] >> HAK_SEEN_VALUE_BITS] ^ (list[i] & ((UINT64_C(1) << HAK_SEEN_VALUE_BITS) - 1));
         if (HAK_UNLIKELY(differs != 0))
             return false;
     }
     return true;
 }
 
-/* The stack that the caller is on, proved; NULL: not the guessed one. */
+/* The second guess, once the first was wrong; it comes first from then on. */
+hak_seen_stack *hak_seen_find_second(hak_seen *seen, hak_frame caller);
+
+/* The stack that the caller is on, proved; NULL: not the one guessed first. */
 HAK_INLINE hak_seen_stack *hak_seen_find(hak_seen *seen, hak_frame caller)
 {
     uint32_t at = *hak_seen_guess(seen, caller);

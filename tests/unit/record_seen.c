@@ -39,7 +39,7 @@ static bool same_as_unwinder(hak_frame frame, const hak_seen_stack *stack)
     unsigned ours = stack != NULL ? stack->frames : walk->count;
     bool same = count == ours;
     for (unsigned i = 0; same && i < count; i++) {
-        uintptr_t pc = stack == NULL ? walk->pcs[i] : i == 0 ? stack->pc : stack->values[i - 1];
+        uintptr_t pc = stack == NULL ? walk->pcs[i] : hak_seen_pc(stack, i);
         same = pc == theirs[i];
     }
     return same;
@@ -179,6 +179,23 @@ static void frames_of_variable_size(void **state)
     assert_true(counts.proved > 1000);
 }
 
+static HAK_NOINLINE int with_large_frame(int n)
+{
+    volatile char room[2 * HAK_MIB];
+    room[n] = (char)n;
+    return one_way(n) + room[n];
+}
+
+static void frames_far_apart(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++)
+        with_large_frame(i);
+    assert_int_equal(counts.wrong, 0);
+    assert_true(counts.proved > 100);
+    assert_true(((const hak_seen_stack *)(seen.memory + seen.last))->wide);
+}
+
 static int compare(const void *a, const void *b)
 {
     hook();
@@ -292,6 +309,7 @@ int main(void)
         cmocka_unit_test_setup(jumps_out_and_down_again, start_anew),
         cmocka_unit_test_setup(recursion_beyond_the_depth, start_anew),
         cmocka_unit_test_setup(frames_of_variable_size, start_anew),
+        cmocka_unit_test_setup(frames_far_apart, start_anew),
         cmocka_unit_test_setup(libc_callbacks, start_anew),
         cmocka_unit_test_setup(what_a_signal_interrupted_is_never_remembered, start_anew),
         cmocka_unit_test_setup(coroutines_are_walked_each_time, start_anew),
