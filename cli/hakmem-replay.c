@@ -1,5 +1,6 @@
 /* hakmem-replay.c: replays recorded allocations on allocators and compares them. Parses options, calls the
  * library, prints; see hakmem-replay(1). */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "cli/replay_results.h"
 #include "cli/replay_verbs.h"
 #include "cli/replay_view.h"
+#include "cli/train_curve.h"
 #include "cli/train_view.h"
 #include "core/base/os.h"
 
@@ -153,9 +155,22 @@ static bool colour_wanted(const replay_settings *s)
     return strcmp(s->colour, "auto") == 0 && isatty(1) && (no_colour == NULL || no_colour[0] == '\0');
 }
 
+typedef struct train_watch {
+    hak_train_view view;
+    hak_train_curve curve;
+} train_watch;
+
+static void watch_training(const hak_train_progress *progress, void *arg)
+{
+    train_watch *watch = arg;
+    hak_train_view_progress(progress, &watch->view);
+    hak_train_curve_add(&watch->curve, progress);
+}
+
 static int train(replay_settings *s, char **traces, int count)
 {
-    hak_train_view view = {.quiet = s->quiet};
+    static train_watch watch;
+    watch.view.quiet = s->quiet;
     s->train.traces = (const char *const *)traces;
     s->train.trace_count = (size_t)count;
     s->train.holdouts = s->holdouts;
@@ -164,17 +179,20 @@ static int train(replay_settings *s, char **traces, int count)
     s->train.order = s->order;
     s->train.measure = s->measure;
     s->train.stop = &interrupted;
-    s->train.progress = hak_train_view_progress;
-    s->train.progress_arg = &view;
+    s->train.progress = watch_training;
+    s->train.progress_arg = &watch;
     static hak_train_report report;
     hak_trace_error error;
     const char *failed;
     int status = hak_train(&s->train, &report, &error, &failed);
-    if (view.drawn && status != 0)
+    if (watch.view.drawn && status != 0)
         fputs("\r\033[K", stderr);
     if (status != 0)
         return hak_replay_trouble(failed, error.text);
-    hak_train_view_summary(&view, &s->train, &report, s->json);
+    hak_train_view_summary(&watch.view, &s->train, &report, s->json);
+    int wrong = s->curve != NULL ? hak_train_curve_write(&watch.curve, &report, s->curve) : 0;
+    if (wrong != 0)
+        return hak_replay_trouble(s->curve, strerror(wrong));
     if (fflush(stdout) != 0 || ferror(stdout))
         return hak_replay_trouble(NULL, "cannot write the result");
     return interrupted ? EXIT_INTERRUPTED : 0;
@@ -182,8 +200,11 @@ static int train(replay_settings *s, char **traces, int count)
 
 int main(int argc, char **argv)
 {
-    static replay_settings s = {
-        .rounds = 10, .seed = 1, .measure = {.timeout_s = 300, .cpu = -1}, .colour = "auto"};
+    static replay_settings s = {.rounds = 10,
+                                .seed = 1,
+                                .measure = {.timeout_s = 300, .cpu = -1},
+                                .colour = "auto",
+                                .train = {.max_time = NAN, .max_rss = NAN}};
     static hak_replayed all[REPLAY_MAX_TRACES];
     int first = 0;
     if (argc > 1 && strcmp(argv[1], "import") == 0)

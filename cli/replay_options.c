@@ -47,7 +47,11 @@ typedef enum option_id {
     OPTION_HOLDOUT,
     OPTION_OBJECTIVE,
     OPTION_TIME_LIMIT,
+    OPTION_MAX_TIME,
+    OPTION_MAX_RSS,
     OPTION_MATCH_LOG,
+    OPTION_REPLAY_LOG,
+    OPTION_CURVE,
     OPTION_VERSION
 } option_id;
 
@@ -102,6 +106,14 @@ static const option_row option_rows[] = {
     {"objective", "balanced|time|rss", OPTION_OBJECTIVE, 0, 0,
      "learning: what to make better (default balanced)"},
     {"time-limit", "SECONDS", OPTION_TIME_LIMIT, 1, 1000000, "learning: for the whole (default 60)"},
+    {"max-time", "PERCENT", OPTION_MAX_TIME, -99, 1000,
+     "learning: time the policy may cost at most (default 1; 5 for objective rss)"},
+    {"max-rss", "PERCENT", OPTION_MAX_RSS, -99, 1000,
+     "learning: memory it may cost at most (default 1; 10 for objective time)"},
+    {"replay-log", "FILE", OPTION_REPLAY_LOG, 0, 0,
+     "learning: take the runs of a match log, make none: the same policy byte for byte"},
+    {"learning-curve", "FILE", OPTION_CURVE, 0, 0,
+     "learning: ratings and gains by generation, as CSV, or as HTML where FILE ends so"},
     {"match-log", "FILE", OPTION_MATCH_LOG, 0, 0, "learning: write every run that a decision rests on"},
     {"text", NULL, OPTION_TEXT, 0, 0, "learning: write the policy as text"},
     {"quiet", NULL, 'q', 0, 0, "no progress"},
@@ -247,8 +259,20 @@ static int train_option_apply(replay_settings *s, const option_row *row, const c
     case OPTION_TIME_LIMIT:
         s->train.time_limit_s = (double)number;
         return 0;
+    case OPTION_MAX_TIME:
+        s->train.max_time = (double)number / 100;
+        return 0;
+    case OPTION_MAX_RSS:
+        s->train.max_rss = (double)number / 100;
+        return 0;
     case OPTION_MATCH_LOG:
         s->train.match_log = text;
+        return 0;
+    case OPTION_REPLAY_LOG:
+        s->train.replay_log = text;
+        return 0;
+    case OPTION_CURVE:
+        s->curve = text;
         return 0;
     default:
         s->train.export_text = true;
@@ -355,7 +379,11 @@ static int option_apply(replay_settings *s, const option_row *row, const char *t
     case OPTION_HOLDOUT:
     case OPTION_OBJECTIVE:
     case OPTION_TIME_LIMIT:
+    case OPTION_MAX_TIME:
+    case OPTION_MAX_RSS:
     case OPTION_MATCH_LOG:
+    case OPTION_REPLAY_LOG:
+    case OPTION_CURVE:
     case OPTION_TEXT:
         return train_option_apply(s, row, text, number);
     default:
@@ -400,6 +428,9 @@ int replay_options_parse(replay_settings *s, int argc, char **argv, int *first)
         return hak_replay_trouble(NULL, "--baseline and --fail-if belong together");
     if ((s->workload_flags & HAK_WORKLOAD_PACE) && (s->workload_flags & HAK_WORKLOAD_THINK))
         return hak_replay_trouble(NULL, "--pace=recorded holds the pauses already; leave --think out");
+    if (s->train.match_log != NULL && s->train.replay_log != NULL)
+        return hak_replay_trouble(
+            NULL, "--match-log is written by a training that makes runs; --replay-log makes none");
     if (s->train_option != NULL && (s->train.export_path == NULL || !s->learning)) {
         char problem[160];
         snprintf(problem, sizeof problem, "--%s is for learning: --mode=learning --export=FILE",

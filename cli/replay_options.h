@@ -27,6 +27,7 @@ typedef struct replay_settings {
     const char *colour;
     hak_train_options train; /* with export_path set: learn instead of compare */
     const char *holdouts[HAK_TRAIN_MAX_TRACES];
+    const char *curve;        /* --learning-curve, or NULL */
     const char *train_option; /* the last option given that only learning has, or NULL */
     bool learning;            /* --mode=learning, and no other */
 } replay_settings;

@@ -180,7 +180,13 @@ size_t hak_trim(void)
 
 void *hak_malloc_slow(size_t bytes)
 {
-    return hak_alloc(bytes, HAK_CLASS_STEP, false, HAK_FRAME_OF_CALLER());
+    hak_frame frame = HAK_FRAME_OF_CALLER();
+    if (HAK_LIKELY(bytes <= HAK_SMALL_MAX_BYTES) && hak_class_seen(hak_class_of(bytes))) {
+        void *block = hak_decide_take(hak_class_of(bytes), frame.pc, frame.sp, frame.bp);
+        if (HAK_LIKELY(block != NULL))
+            return block;
+    }
+    return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
 }
 
 /* ---- whose it is ---- */

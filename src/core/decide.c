@@ -1,10 +1,10 @@
 /* decide.c: see decide.h. Pure but for counters; never allocates. */
 #include "core/decide.h"
 
-#include "core/callsite/memo.h"
 #include "core/mid.h"
 #include "core/options.h"
 #include "core/policy.h"
+#include "core/secure.h"
 
 hak_hooks hak_learn_hooks;
 
@@ -42,39 +42,54 @@ static void count_large(hak_heap *heap, const hak_decision *decision)
         count(heap, HAK_COUNT_POLICY_THP);
 }
 
-static void count_small(hak_heap *heap, const hak_decision *decision)
+void *hak_decide_take(unsigned class_index, uintptr_t pc, uintptr_t sp, uintptr_t bp)
 {
-    static const hak_heap_counter counters[] = {
-        [HAK_PLACE_SHORT] = HAK_COUNT_POLICY_SHORT,
-        [HAK_PLACE_LONG] = HAK_COUNT_POLICY_LONG,
-        [HAK_PLACE_REMOTE] = HAK_COUNT_POLICY_REMOTE,
-    };
-    if (decision->place != HAK_PLACE_DEFAULT)
-        count(heap, counters[decision->place]);
+    hak_heap *heap = hak_tls_heap;
+    if (HAK_UNLIKELY(heap == &hak_heap_none))
+        return NULL;
+    if (HAK_UNLIKELY(heap->sample_credit-- == 0))
+        return hak_guard_take(heap, class_index, (hak_frame){pc, sp, bp});
+    const hak_site *site = hak_policy_find(pc, sp, bp);
+    heap->counters[HAK_COUNT_POLICY_LOOKUP]++;
+    heap->counters[site->counter]++;
+    hak_bin *bin = &heap->placed[site->place][class_index];
+    hak_block *block = bin->head;
+    if (HAK_UNLIKELY(block == NULL) || HAK_UNLIKELY(block->key != hak_block_key(block, heap)))
+        return hak_heap_take(heap, (hak_place)site->place, class_index);
+    bin->head = hak_block_next(block);
+    block->key = 0;
+    return block;
+}
+
+static bool consulted(size_t bytes)
+{
+    if (!hak_feature_on(HAK_FEATURE_POLICY) || hak_guard_retired())
+        return false;
+    if (bytes <= HAK_SMALL_MAX_BYTES && hak_class_routes[hak_class_of(bytes)] != HAK_ROUTE_EVERY)
+        return hak_class_seen(hak_class_of(bytes));
+    return hak_policy_gate_holds(bytes, bytes);
 }
 
 hak_decision hak_decide(hak_heap *heap, size_t bytes, hak_frame frame)
 {
     hak_decision decision = {.site = HAK_SITE_NONE};
-    if (!hak_feature_on(HAK_FEATURE_POLICY) || !hak_policy_gate_holds(bytes, bytes))
+    if (!consulted(bytes))
         return decision;
+    const hak_site *site = hak_policy_find_checked(frame);
     count(heap, HAK_COUNT_POLICY_LOOKUP);
-    decision.site = hak_policy_lookup(frame, hak_stack_of(frame.sp));
-    if (decision.site == HAK_SITE_NONE)
+    if (bytes <= HAK_SMALL_MAX_BYTES)
+        count(heap, (hak_heap_counter)site->counter);
+    decision.site = site->node;
+    if (site->node == HAK_SITE_NONE)
         return decision;
-    const hak_policy_node *node = hak_policy_node_at(decision.site);
-    count(heap, HAK_COUNT_POLICY_KNOWN);
-    decision.place = (node->flags & HAK_NODE_REMOTE_FREED) != 0 ? HAK_PLACE_REMOTE
-                     : node->lifetime == HAK_LIFETIME_SHORT     ? HAK_PLACE_SHORT
-                     : node->lifetime == HAK_LIFETIME_LONG      ? HAK_PLACE_LONG
-                                                                : HAK_PLACE_DEFAULT;
+    const hak_policy_node *node = hak_policy_node_at(site->node);
+    decision.place = (hak_place)site->place;
     decision.slack_percent =
         node->slack_percent <= HAK_POLICY_MAX_SLACK ? node->slack_percent : HAK_POLICY_MAX_SLACK;
     decision.plan.retention = node->retention <= HAK_RETENTION_BATCH ? node->retention : 0;
     decision.plan.thp = node->thp <= HAK_THP_ON ? node->thp : 0;
-    if (bytes <= HAK_SMALL_MAX_BYTES)
-        count_small(heap, &decision);
-    else if (bytes >= hak_knob_bytes(HAK_KNOB_LARGE_MIN_BYTES) || bytes > HAK_MID_MAX_BYTES)
+    if (bytes > HAK_SMALL_MAX_BYTES &&
+        (bytes >= hak_knob_bytes(HAK_KNOB_LARGE_MIN_BYTES) || bytes > HAK_MID_MAX_BYTES))
         count_large(heap, &decision); /* page runs have neither retention nor huge pages of their own */
     return decision;
 }

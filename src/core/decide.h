@@ -29,6 +29,20 @@ typedef struct hak_hooks {
 
 extern hak_hooks hak_learn_hooks;
 
+/* Whether the policy is to see the calls of a class. */
+HAK_INLINE bool hak_class_seen(unsigned class_index)
+{
+    return __atomic_load_n(&hak_class_routes[class_index], __ATOMIC_RELAXED) == HAK_ROUTE_POLICY;
+}
+
+/* The short way for malloc of such a class: a block where the policy puts it, or NULL: ask hak_alloc. */
+void *hak_decide_take(unsigned class_index, uintptr_t pc, uintptr_t sp, uintptr_t bp);
+
+/* guard.c: one lookup in 1024 is looked at closely; a policy that is wrong here retires. */
+void hak_guard_init(void);
+void *hak_guard_take(hak_heap *heap, unsigned class_index, hak_frame frame);
+bool hak_guard_retired(void); /* all that the policy decides by site is off */
+
 /* Looks the call up when the policy is on. `heap`: for the counters, may be NULL. */
 hak_decision hak_decide(hak_heap *heap, size_t bytes, hak_frame frame);
 

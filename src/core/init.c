@@ -45,6 +45,7 @@ static void init_locked(void)
     hak_count(HAK_COUNT_POLICY_SETTINGS, (uint64_t)__builtin_popcountll(hak_opt.knobs_from_policy));
     hak_decide_init();
     hak_learn_init();
+    hak_guard_init();
     hak_heap_init_bins(&hak_heap_shared, false);
     hak_heap_init_bins(&hak_heap_tracked, false);
     leave_key_made = pthread_key_create(&leave_key, thread_leaves) == 0;

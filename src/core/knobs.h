@@ -35,7 +35,15 @@
     X(REALLOC_SLACK_PERCENT, "realloc_slack_percent", 0, 0, 25, LINEAR, SLACK,                               \
       "room left by a growing realloc")                                                                      \
     X(BIGCACHE_KEEP_PERCENT, "bigcache_keep_percent", 100, 0, 400, LINEAR, LARGE,                            \
-      "BigCache bytes kept, of live large bytes")
+      "BigCache bytes kept, of live large bytes")                                                            \
+    X(GUARD_WRONG_PERCENT, "guard_wrong_percent", 10, 0, 100, LINEAR, GUARD,                                 \
+      "sampled lifetimes foretold wrongly at which the sites retire; 100: never")                            \
+    X(GUARD_UNKNOWN_PERCENT, "guard_unknown_percent", 100, 0, 100, LINEAR, GUARD,                            \
+      "lookups from unknown contexts at which the sites retire; 100: never")                                 \
+    X(GUARD_EARLY_BYTES, "guard_early_bytes", 64 << 10, 0, 1ll << 34, LOG, GUARD,                            \
+      "consulted bytes before which the end of a long life is a surprise")                                   \
+    X(GUARD_LATE_BYTES, "guard_late_bytes", 4 << 20, 0, 1ll << 34, LOG, GUARD,                               \
+      "consulted bytes after which the end of a short life is a surprise")
 
 typedef enum hak_knob {
 #define X(name, text, def, min, max, scale, family, help) HAK_KNOB_##name,
@@ -52,7 +60,8 @@ typedef enum hak_knob_family {
     HAK_FAMILY_PURGE,
     HAK_FAMILY_THP,
     HAK_FAMILY_SLACK,
-    HAK_FAMILY_COUNT
+    HAK_FAMILY_COUNT,
+    HAK_FAMILY_GUARD = HAK_FAMILY_COUNT, /* not searched: set by what the training traces showed */
 } hak_knob_family;
 
 typedef struct hak_knob_info {

@@ -28,13 +28,32 @@ uint32_t hak_policy_classes(const uint32_t **sizes); /* fitted block sizes; 0: n
 bool hak_policy_gate_holds(size_t low_bytes,
                            size_t high_bytes); /* some gated request size lies in [low, high] */
 
-/* The deciding node for an allocation called from `frame`, or HAK_SITE_NONE: unknown context. */
-uint32_t hak_policy_lookup(hak_frame frame, hak_stack stack);
-const hak_policy_node *hak_policy_node_at(uint32_t site); /* site < node count */
+/* A node of the policy, where its module is loaded, and what it means to the allocator. */
+typedef struct hak_site {
+    uintptr_t pc; /* 0: none */
+    uint32_t parent;
+    uint32_t node;     /* HAK_SITE_NONE: nothing is known of the context */
+    hak_frame_row row; /* with HAK_NODE_DEEPER in flags */
+    uint8_t flags;     /* HAK_NODE_*, and one of policy_sites.c's own */
+    uint8_t lifetime;  /* hak_site_lifetime */
+    uint8_t place;     /* hak_place */
+    uint8_t counter;   /* hak_heap_counter that a small block of this site is counted under */
+    uint32_t reserved;
+} hak_site;
+
+/* The deciding site for an allocation called from there (register state after the return); never NULL. */
+const hak_site *hak_policy_find(uintptr_t pc, uintptr_t sp, uintptr_t bp);
+
+/* The same; now and then it also looks whether the module that holds the address is still the same build. */
+const hak_site *hak_policy_find_checked(hak_frame frame);
+const hak_policy_node *hak_policy_node_at(uint32_t node); /* node < node count */
 
 /* Look again where the modules are; takes the loader's lock, so only from places that hold none. Lookups find
  * modules that were loaded or replaced since then by themselves. */
 void hak_policy_relocate(void);
+
+/* For policy.c: the sites of the checked file come into force. False: no memory. */
+bool hak_policy_sites_open(const uint8_t *bytes);
 
 /* Share of the policy's weight whose modules are loaded and have the right build, parts per million. */
 uint32_t hak_policy_resolved_ppm(void);

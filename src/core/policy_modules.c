@@ -97,10 +97,10 @@ static uint32_t match(const hak_modules_view *view, const char *name, const buil
             (view->modules[i].build_id_bytes == 0 && id->len_bytes == 0 &&
              same_name(view->strings + view->modules[i].path, name)))
             return i;
-    return HAK_PLACE_FOREIGN;
+    return HAK_MAPPING_FOREIGN;
 }
 
-static void extent(const loaded *module, hak_place *place)
+static void extent(const loaded *module, hak_mapping *place)
 {
     place->start = UINTPTR_MAX;
     place->end = 0;
@@ -116,10 +116,10 @@ static void extent(const loaded *module, hak_place *place)
     }
 }
 
-static bool place_from(const hak_modules_view *view, const loaded *module, hak_place *place)
+static bool place_from(const hak_modules_view *view, const loaded *module, hak_mapping *place)
 {
     build_id id = build_id_of(module);
-    *place = (hak_place){.bias = module->bias, .build = build_hash(&id)};
+    *place = (hak_mapping){.bias = module->bias, .build = build_hash(&id)};
     extent(module, place);
     place->module = match(view, module->name, &id);
     return place->start < place->end;
@@ -127,7 +127,7 @@ static bool place_from(const hak_modules_view *view, const loaded *module, hak_p
 
 typedef struct all_state {
     const hak_modules_view *view;
-    hak_place_list *list;
+    hak_mapping_list *list;
     bool *stale;
 } all_state;
 
@@ -145,9 +145,9 @@ static int add_place(struct dl_phdr_info *info, size_t size_bytes, void *arg)
     loaded module = {info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum, info->dlpi_name};
     if (module.name == NULL || module.name[0] == 0)
         module.name = program_name();
-    if (s->list->count == HAK_PLACE_MAX)
+    if (s->list->count == HAK_MAPPING_MAX)
         return 1;
-    hak_place *place = &s->list->places[s->list->count];
+    hak_mapping *place = &s->list->places[s->list->count];
     if (!place_from(s->view, &module, place))
         return 0;
     s->list->count++;
@@ -158,12 +158,12 @@ static int add_place(struct dl_phdr_info *info, size_t size_bytes, void *arg)
     return 0;
 }
 
-void hak_places_all(const hak_modules_view *view, hak_place_list *list, bool *stale)
+void hak_places_all(const hak_modules_view *view, hak_mapping_list *list, bool *stale)
 {
     all_state s = {view, list, stale};
     dl_iterate_phdr(add_place, &s);
     for (uint32_t i = 0; i < list->count; i++)
-        if (list->places[i].module != HAK_PLACE_FOREIGN)
+        if (list->places[i].module != HAK_MAPPING_FOREIGN)
             stale[list->places[i].module] = false;
 }
 
@@ -188,14 +188,14 @@ static bool find_loaded(uintptr_t pc, loaded *module)
     return true;
 }
 
-bool hak_place_of(const hak_modules_view *view, uintptr_t pc, hak_place *place)
+bool hak_place_of(const hak_modules_view *view, uintptr_t pc, hak_mapping *place)
 {
     loaded module;
     return find_loaded(pc, &module) && place_from(view, &module, place) && pc >= place->start &&
            pc < place->end;
 }
 
-bool hak_place_still_holds(const hak_place *place)
+bool hak_place_still_holds(const hak_mapping *place)
 {
     loaded module;
     if (!find_loaded(place->start, &module))

@@ -6,26 +6,26 @@
 
 #include "core/policy_format.h"
 
-#define HAK_PLACE_FOREIGN UINT32_MAX
-#define HAK_PLACE_MAX     1024 /* modules looked at; a program with more gets no decisions in the others */
+#define HAK_MAPPING_FOREIGN UINT32_MAX
+#define HAK_MAPPING_MAX     1024 /* modules looked at; a program with more gets no decisions in the others */
 
 /* A loaded module. */
-typedef struct hak_place {
+typedef struct hak_mapping {
     uintptr_t start; /* mapped range */
     uintptr_t end;
     uintptr_t bias;
     uint64_t build;  /* hash of the build-id, 0: none */
-    uint32_t module; /* of the policy, or HAK_PLACE_FOREIGN */
+    uint32_t module; /* of the policy, or HAK_MAPPING_FOREIGN */
     uint32_t reserved;
-} hak_place;
+} hak_mapping;
 
-typedef struct hak_place_list {
+typedef struct hak_mapping_list {
     uint32_t count;
-    hak_place places[HAK_PLACE_MAX];
-} hak_place_list;
+    hak_mapping places[HAK_MAPPING_MAX];
+} hak_mapping_list;
 
-#define HAK_PLACE_LIST_BYTES                                                                                 \
-    ((sizeof(hak_place_list) + HAK_OS_PAGE_BYTES - 1) / HAK_OS_PAGE_BYTES * HAK_OS_PAGE_BYTES)
+#define HAK_MAPPING_LIST_BYTES                                                                               \
+    ((sizeof(hak_mapping_list) + HAK_OS_PAGE_BYTES - 1) / HAK_OS_PAGE_BYTES * HAK_OS_PAGE_BYTES)
 
 /* The policy's modules, as mapped. */
 typedef struct hak_modules_view {
@@ -36,12 +36,12 @@ typedef struct hak_modules_view {
 
 /* Every loaded module into `list` (empty at first). stale[i] is set where the policy's module i is loaded by
  * name, but in another build. */
-void hak_places_all(const hak_modules_view *view, hak_place_list *list, bool *stale);
+void hak_places_all(const hak_modules_view *view, hak_mapping_list *list, bool *stale);
 
 /* The module that holds pc. False where no module does (JIT) or the C library cannot tell. */
-bool hak_place_of(const hak_modules_view *view, uintptr_t pc, hak_place *place);
+bool hak_place_of(const hak_modules_view *view, uintptr_t pc, hak_mapping *place);
 
 /* Whether the same build is still mapped there. */
-bool hak_place_still_holds(const hak_place *place);
+bool hak_place_still_holds(const hak_mapping *place);
 
 #endif

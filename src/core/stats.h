@@ -26,10 +26,12 @@
     X(MID_CACHE_HIT, "mid_cache_hit", "page runs from the thread's cache")                                   \
     X(MID_FREE, "mid_free", "page runs freed")                                                               \
     X(POLICY_LOOKUP, "policy_lookup", "call contexts looked up in the policy")                               \
-    X(POLICY_KNOWN, "policy_known", "lookups that found a decision")                                         \
+    X(POLICY_UNKNOWN, "policy_unknown", "lookups from contexts the policy does not know")                    \
+    X(POLICY_KNOWN, "policy_known", "small blocks of known contexts that stay with the others")              \
     X(POLICY_SHORT, "policy_short", "blocks placed with the short-lived")                                    \
     X(POLICY_LONG, "policy_long", "blocks placed with the long-lived")                                       \
     X(POLICY_REMOTE, "policy_remote", "blocks placed as freed by other threads")                             \
+    X(GUARD_SAMPLED, "guard_sampled", "lookups that the guard looked at more closely")                       \
     X(POLICY_SLACK, "policy_slack", "reallocs given room to grow by the policy")                             \
     X(POLICY_KEEP, "policy_keep", "large blocks marked keep")                                                \
     X(POLICY_ADAPTIVE, "policy_adaptive", "large blocks marked adaptive")                                    \
@@ -69,6 +71,9 @@
     X(STRATEGY_CHOSEN, "strategy_chosen", "large blocks whose strategy the ELO ratings chose")               \
     X(POLICY_SETTINGS, "policy_settings", "settings taken from the policy")                                  \
     X(POLICY_CLASSES, "policy_classes", "size classes taken from the policy")                                \
+    X(GUARD_RIGHT, "guard_right", "sampled blocks that lived as the policy foretold")                        \
+    X(GUARD_WRONG, "guard_wrong", "sampled blocks that did not")                                             \
+    X(POLICY_RETIRED, "policy_retired", "families of decisions that the guard switched off in this process") \
     X(PLAIN_ALLOC, "plain_alloc", "blocks from the plain heap of MINIMAL")                                   \
     X(PLAIN_FREE, "plain_free", "blocks freed to the plain heap of MINIMAL")                                 \
     X(MISUSE, "misuse", "misuses reported")

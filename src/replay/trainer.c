@@ -12,78 +12,46 @@
 #include <unistd.h>
 
 #include "core/base/os.h"
-#include "replay/trainer_classes.h"
 #include "replay/trainer_evidence.h"
-#include "replay/trainer_search.h"
+#include "replay/trainer_parts.h"
 #include "replay/trainer_sites.h"
 
 #define DEFAULT_LIMIT_S     60
-#define NOISE_UNTIL         0.12 /* shares of the time limit, by phase */
+#define NOISE_UNTIL         0.12 /* shares of the time that reading has left, by phase */
 #define SEARCH_UNTIL        0.60
 #define PRUNE_UNTIL         0.80
 #define VALIDATE_ROUNDS     12
 #define VALIDATE_MIN_ROUNDS 6        /* always made, beyond the limit if need be: fewer say nothing */
 #define RUN_MIN_NS          30000000 /* shorter replays are repeated within a run */
 #define RUN_MAX_REPEATS     64
-#define CLASSES_MIN_GAIN    0.005 /* of requested bytes */
-#define STABLE_MIN_COVERED  0.05  /* foretelling a trace by the others: share of blocks decided */
-#define STABLE_MAX_WRONG    0.02
-#define GATED_SHARE         0.3 /* of the small allocations; all where only memory counts */
 #define DEFAULT_TARGET      "hakmem:balanced"
-
-/* A trace while it is used: the first trace_count are trained on, the others held out. */
-typedef struct material {
-    const char *path;
-    hak_reader *reader; /* closed once the closed form is done */
-    hak_train_trace digest;
-    hak_workload *workload;
-    uint32_t repeats;
-    bool single; /* one thread at a time: processor time is the same as time, less what others took */
-} material;
-
-typedef struct training {
-    const hak_train_options *options;
-    hak_train_report *report;
-    hak_trace_error *error;
-    const char *failed;
-    uint64_t start_ns;
-    double limit_s;
-    material *materials;
-    size_t material_count;
-    hak_policy closed_form; /* all that the closed form decides */
-    hak_candidate closed_candidate;
-    hak_arena arena;
-    hak_search search;
-    char folder[256];
-    char candidate_path[300];
-    hak_target default_target;
-} training;
 
 /* ---- time and progress ---- */
 
-static double elapsed_s(const training *t)
+static double elapsed_s(const hak_training *t)
 {
     return (double)(hak_os_monotonic_ns() - t->start_ns) / 1e9;
 }
 
-static bool stopped(const training *t)
+static bool stopped(const hak_training *t)
 {
     return t->options->stop != NULL && *t->options->stop != 0;
 }
 
 static bool may_go_on(void *arg, hak_train_phase phase)
 {
-    const training *t = arg;
+    hak_training *t = arg;
     double until = phase == HAK_TRAIN_NOISE       ? NOISE_UNTIL
                    : phase == HAK_TRAIN_SEARCHING ? SEARCH_UNTIL
                    : phase == HAK_TRAIN_PRUNING   ? PRUNE_UNTIL
                                                   : 1;
-    return !stopped(t) && elapsed_s(t) < until * t->limit_s;
+    double end_s = t->begun_s + until * fmax(t->limit_s - t->begun_s, 0);
+    return !hak_journal_stops(&t->journal, stopped(t) || elapsed_s(t) >= end_s);
 }
 
-static void tell(void *arg, hak_train_phase phase)
+void hak_training_tell(void *arg, hak_train_phase phase)
 {
-    training *t = arg;
+    hak_training *t = arg;
     if (t->options->progress == NULL)
         return;
     hak_train_progress p = {.phase = phase,
@@ -104,173 +72,16 @@ static void tell(void *arg, hak_train_phase phase)
     t->options->progress(&p, t->options->progress_arg);
 }
 
-/* ---- reading ---- */
-
-static int fail_memory(training *t)
+int hak_training_fail_memory(hak_training *t)
 {
     snprintf(t->error->text, sizeof t->error->text, "out of memory");
     return -1;
 }
 
-static int read_material(training *t, material *m, bool closed_form)
-{
-    t->failed = m->path;
-    m->reader = hak_reader_open(m->path, t->options->reader_flags, t->error);
-    if (m->reader == NULL)
-        return -1;
-    if (closed_form && hak_train_trace_read(m->reader, &m->digest, t->error) != 0)
-        return -1;
-    if (hak_reader_rewind(m->reader, t->error) != 0)
-        return -1;
-    m->workload = hak_workload_build(m->reader, t->options->order, HAK_WORKLOAD_CONTEXTS, t->error);
-    if (m->workload == NULL)
-        return -1;
-    hak_workload_info info;
-    hak_workload_info_get(m->workload, &info);
-    if (info.allocations == 0) {
-        snprintf(t->error->text, sizeof t->error->text, "holds no allocation to learn from");
-        return -1;
-    }
-    m->single = info.threads_max <= 1;
-    t->failed = NULL;
-    return 0;
-}
-
-static int read_all(training *t)
-{
-    const hak_train_options *o = t->options;
-    t->material_count = o->trace_count + o->holdout_count;
-    t->materials = calloc(t->material_count, sizeof *t->materials);
-    if (t->materials == NULL)
-        return fail_memory(t);
-    for (size_t i = 0; i < t->material_count; i++) {
-        bool training_trace = i < o->trace_count;
-        t->materials[i].path = training_trace ? o->traces[i] : o->holdouts[i - o->trace_count];
-        tell(t, HAK_TRAIN_READING);
-        if (read_material(t, &t->materials[i], training_trace) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* Program and its build, from the first trace. */
-static void name_program(training *t)
-{
-    const hak_reader *reader = t->materials[0].reader;
-    const hak_trace_head *head = hak_reader_head(reader);
-    const char *slash = strrchr(head->program, '/');
-    snprintf(t->report->program, sizeof t->report->program, "%s", slash != NULL ? slash + 1 : head->program);
-    uint32_t count;
-    const hak_trace_module *modules = hak_reader_modules(reader, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(modules[i].path, head->program) != 0)
-            continue;
-        for (unsigned k = 0; k < modules[i].build_id_bytes && k < 20; k++)
-            snprintf(t->report->build_id + 2 * k, 3, "%02x", modules[i].build_id[k]);
-        return;
-    }
-}
-
-/* ---- closed form ---- */
-
-static hak_site_source source_of(const material *m)
-{
-    hak_site_source s = {.digest = &m->digest, .reader = m->reader};
-    s.nodes = hak_reader_nodes(m->reader, &s.node_count);
-    s.rows = hak_reader_rows(m->reader, &s.row_count);
-    s.modules = hak_reader_modules(m->reader, &s.module_count);
-    return s;
-}
-
-/* Builds on all traces but one and asks about that one, for each: contexts that mean something in one run
- * only (an interpreter's) decide little there, or wrongly. */
-static bool lifetimes_are_stable(const hak_site_source *sources, size_t count,
-                                 const hak_site_options *options)
-{
-    if (count < 2)
-        return true;
-    double covered_sum = 0, wrong_max = 0;
-    hak_site_source *others = calloc(count, sizeof *others);
-    bool done = others != NULL;
-    for (size_t out = 0; out < count && done; out++) {
-        size_t kept = 0;
-        for (size_t i = 0; i < count; i++)
-            if (i != out)
-                others[kept++] = sources[i];
-        hak_policy policy;
-        hak_site_result result;
-        double covered, wrong;
-        hak_policy_init(&policy);
-        done = hak_sites_build(others, kept, options, &policy, &result);
-        if (done) {
-            hak_sites_foretell(&policy, &sources[out], &covered, &wrong);
-            covered_sum += covered;
-            wrong_max = fmax(wrong_max, wrong);
-        }
-        hak_policy_clear(&policy);
-    }
-    free(others);
-    return done && covered_sum / (double)count >= STABLE_MIN_COVERED && wrong_max <= STABLE_MAX_WRONG;
-}
-
-static int fit_sites(training *t, const hak_site_source *sources)
-{
-    size_t count = t->options->trace_count;
-    hak_site_options options = {.families = {[HAK_TRAIN_LIFETIME] = true}};
-    hak_train_family_report *families = t->report->families;
-    bool stable = lifetimes_are_stable(sources, count, &options);
-    options = (hak_site_options){.families = {[HAK_TRAIN_LIFETIME] = stable,
-                                              [HAK_TRAIN_RETENTION] = true,
-                                              [HAK_TRAIN_SITE_THP] = true,
-                                              [HAK_TRAIN_SLACK] = stable},
-                                 .gated_share = t->options->objective == HAK_OBJECTIVE_RSS ? 1 : GATED_SHARE};
-    if (!stable) {
-        families[HAK_TRAIN_LIFETIME].verdict = HAK_TRAIN_UNSTABLE;
-        families[HAK_TRAIN_SLACK].verdict = HAK_TRAIN_UNSTABLE;
-    }
-    hak_site_result result = {0};
-    if (!hak_sites_build(sources, count, &options, &t->closed_form, &result))
-        return fail_memory(t);
-    for (unsigned f = HAK_TRAIN_LIFETIME; f < HAK_TRAIN_KNOBS; f++) {
-        families[f].decisions = result.decided[f];
-        t->closed_candidate.families[f] = result.decided[f] != 0;
-    }
-    return 0;
-}
-
-static int fit_closed_form(training *t)
-{
-    size_t count = t->options->trace_count;
-    hak_site_source sources[HAK_TRAIN_MAX_TRACES];
-    const hak_train_trace *digests[HAK_TRAIN_MAX_TRACES];
-    for (size_t i = 0; i < count; i++) {
-        sources[i] = source_of(&t->materials[i]);
-        digests[i] = &t->materials[i].digest;
-    }
-    double gain;
-    uint32_t classes = hak_fit_classes(digests, count, t->closed_form.classes, &gain);
-    if (gain >= CLASSES_MIN_GAIN) {
-        t->closed_form.class_count = classes;
-        t->closed_candidate.families[HAK_TRAIN_CLASSES] = true;
-        t->report->families[HAK_TRAIN_CLASSES].decisions = classes;
-    }
-    return fit_sites(t, sources);
-}
-
-static void close_readers(training *t)
-{
-    for (size_t i = 0; i < t->material_count; i++) {
-        hak_train_trace_clear(&t->materials[i].digest);
-        if (t->materials[i].reader != NULL)
-            hak_reader_close(t->materials[i].reader);
-        t->materials[i].reader = NULL;
-    }
-}
-
 /* ---- candidates ---- */
 
 /* The policy a candidate stands for. 0 or -1 (out of memory). */
-static int make_policy(training *t, const hak_candidate *candidate, hak_policy *policy)
+static int make_policy(hak_training *t, const hak_candidate *candidate, hak_policy *policy)
 {
     size_t len_bytes;
     hak_policy_error error;
@@ -290,6 +101,8 @@ static int make_policy(training *t, const hak_candidate *candidate, hak_policy *
             return -1;
         }
     for (unsigned i = 0; i < HAK_KNOB_COUNT; i++) {
+        if (hak_knob_infos[i].family == HAK_FAMILY_GUARD && candidate->families[HAK_TRAIN_LIFETIME])
+            continue; /* the closed form's */
         policy->knob_set[i] = candidate->knob_set[i];
         policy->knobs[i] = candidate->knobs[i];
     }
@@ -297,7 +110,7 @@ static int make_policy(training *t, const hak_candidate *candidate, hak_policy *
     return 0;
 }
 
-static int target_of(training *t, const hak_candidate *candidate, hak_target *target)
+static int target_of(hak_training *t, const hak_candidate *candidate, hak_target *target)
 {
     hak_policy policy;
     hak_policy_error error;
@@ -314,9 +127,8 @@ static int target_of(training *t, const hak_candidate *candidate, hak_target *ta
     return hak_target_parse(name, target, t->error);
 }
 
-static int run_trial(void *arg, uint32_t trace, const hak_candidate *candidate, hak_trial *trial)
+static int measure_trial(hak_training *t, uint32_t trace, const hak_candidate *candidate, hak_trial *trial)
 {
-    training *t = arg;
     hak_target target = t->default_target;
     if (candidate != NULL && target_of(t, candidate, &target) != 0)
         return -1;
@@ -326,7 +138,7 @@ static int run_trial(void *arg, uint32_t trace, const hak_candidate *candidate, 
     hak_measure measure;
     memset(&measure, 0, sizeof measure);
     if (hak_measure_run(t->materials[trace].workload, &target, &options, &measure, t->error) != 0)
-        return -1;
+        return stopped(t) ? 1 : -1; /* a key that stops us stops the worker, too */
     trial->ns_per_op = measure.ns_per_op;
     if (t->materials[trace].single && measure.cpu_ns != 0 && measure.operations != 0)
         trial->ns_per_op = (double)measure.cpu_ns / (double)measure.operations;
@@ -338,8 +150,17 @@ static int run_trial(void *arg, uint32_t trace, const hak_candidate *candidate, 
     return 0;
 }
 
+static int run_trial(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
+{
+    hak_training *t = arg;
+    const hak_candidate *candidate = id == HAK_ARENA_DEFAULT ? NULL : &t->arena.candidates[id];
+    int status = t->journal.reading ? 0 : measure_trial(t, trace, candidate, trial);
+    hak_journal_run(&t->journal, t->arena.block_count, trace, id, trial, &status);
+    return status;
+}
+
 /* Short replays are repeated within a run, so that process start and timer do not count. */
-static int calibrate(training *t)
+static int calibrate(hak_training *t)
 {
     if (hak_target_parse(DEFAULT_TARGET, &t->default_target, t->error) != 0)
         return -1;
@@ -357,7 +178,7 @@ static int calibrate(training *t)
     return 0;
 }
 
-static int make_folder(training *t)
+static int make_folder(hak_training *t)
 {
     const char *tmp = getenv("TMPDIR");
     snprintf(t->folder, sizeof t->folder, "%s/hakmem-train-XXXXXX", tmp != NULL && *tmp != 0 ? tmp : "/tmp");
@@ -373,11 +194,12 @@ static int make_folder(training *t)
 
 /* ---- validation ---- */
 
-static bool enough(const training *t, uint32_t round)
+static bool enough(hak_training *t, uint32_t round)
 {
     if (round < VALIDATE_MIN_ROUNDS)
-        return false;
-    return round >= VALIDATE_ROUNDS || stopped(t) || elapsed_s(t) >= t->limit_s;
+        return t->journal.broken;
+    return round >= VALIDATE_ROUNDS ||
+           hak_journal_stops(&t->journal, stopped(t) || elapsed_s(t) >= t->limit_s);
 }
 
 static uint64_t decisions_of(const hak_arena *arena, uint32_t candidate)
@@ -393,7 +215,7 @@ static uint64_t decisions_of(const hak_arena *arena, uint32_t candidate)
     return sum + settings;
 }
 
-static void report_trace(training *t, size_t index, uint32_t first_block)
+static void report_trace(hak_training *t, size_t index, uint32_t first_block)
 {
     hak_train_validation *v = &t->report->validations[t->report->validation_count++];
     const hak_arena *arena = &t->arena;
@@ -410,24 +232,22 @@ static void report_trace(training *t, size_t index, uint32_t first_block)
 }
 
 /* Whether the changes are a gain that nothing else has paid for. */
-static void conclude(training *t, uint32_t first_block)
+static void conclude(hak_training *t, uint32_t first_block)
 {
     hak_train_report *r = t->report;
     hak_estimate e[3];
     for (unsigned m = 0; m < 3; m++)
         e[m] = hak_arena_compare(&t->arena, t->search.best, 0, (hak_metric)m, first_block, UINT32_MAX);
     const char *what = r->held_out ? "held-out traces" : "training traces";
-    double worst_time = t->options->objective == HAK_OBJECTIVE_RSS ? 0.05 : 0.01;
-    double worst_rss = t->options->objective == HAK_OBJECTIVE_TIME ? 0.10 : 0.01;
     if (decisions_of(&t->arena, t->search.best) == 0)
         snprintf(r->reason, sizeof r->reason, "the allocator's counters show no decision of the policy");
     else if (e[HAK_METRIC_OBJECTIVE].high >= 0)
         snprintf(r->reason, sizeof r->reason, "no gain beyond noise on the %s (%+.1f%% [%+.1f, %+.1f])", what,
                  100 * expm1(e[0].mean), 100 * expm1(e[0].low), 100 * expm1(e[0].high));
-    else if (e[HAK_METRIC_TIME].low > 0 && e[HAK_METRIC_TIME].mean > worst_time)
+    else if (e[HAK_METRIC_TIME].low > 0 && e[HAK_METRIC_TIME].mean > t->search.max_log_time)
         snprintf(r->reason, sizeof r->reason, "it would cost time on the %s (%+.1f%%)", what,
                  100 * expm1(e[HAK_METRIC_TIME].mean));
-    else if (e[HAK_METRIC_RSS].low > 0 && e[HAK_METRIC_RSS].mean > worst_rss)
+    else if (e[HAK_METRIC_RSS].low > 0 && e[HAK_METRIC_RSS].mean > t->search.max_log_rss)
         snprintf(r->reason, sizeof r->reason, "it would cost memory on the %s (%+.1f%%)", what,
                  100 * expm1(e[HAK_METRIC_RSS].mean));
     else {
@@ -438,7 +258,7 @@ static void conclude(training *t, uint32_t first_block)
     }
 }
 
-static int validate(training *t)
+static int validate(hak_training *t)
 {
     size_t first = t->options->holdout_count != 0 ? t->options->trace_count : 0;
     size_t end = t->material_count;
@@ -449,12 +269,12 @@ static int validate(training *t)
         for (size_t i = first; i < end; i++) {
             bool default_failed = false;
             if (!hak_arena_block(&t->arena, (uint32_t)i, ids, 2, &default_failed))
-                return fail_memory(t);
+                return hak_training_fail_memory(t);
             if (default_failed) {
                 t->failed = t->materials[i].path;
                 return -1;
             }
-            tell(t, HAK_TRAIN_VALIDATING);
+            hak_training_tell(t, HAK_TRAIN_VALIDATING);
         }
     for (size_t i = first; i < end; i++)
         report_trace(t, i, first_block);
@@ -467,19 +287,25 @@ static int validate(training *t)
 
 /* ---- the whole ---- */
 
-static int search_best(training *t)
+static int search_best(hak_training *t)
 {
-    t->search = (hak_search){.arena = &t->arena,
-                             .closed_form = &t->closed_candidate,
-                             .trace_count = (uint32_t)t->options->trace_count,
-                             .may_go_on = may_go_on,
-                             .tell = tell,
-                             .arg = t};
+    t->begun_s = elapsed_s(t);
+    t->search = (hak_search){
+        .arena = &t->arena,
+        .closed_form = &t->closed_candidate,
+        .trace_count = (uint32_t)t->options->trace_count,
+        .max_log_time = log1p(isnan(t->options->max_time) ? hak_objective_max_time(t->options->objective)
+                                                          : t->options->max_time),
+        .max_log_rss = log1p(isnan(t->options->max_rss) ? hak_objective_max_rss(t->options->objective)
+                                                        : t->options->max_rss),
+        .may_go_on = may_go_on,
+        .tell = hak_training_tell,
+        .arg = t};
     if (!hak_arena_init(&t->arena, run_trial, t, t->options->objective, t->options->seed))
-        return fail_memory(t);
+        return hak_training_fail_memory(t);
     if (!hak_search_noise(&t->search) || !hak_search_run(&t->search) ||
         (t->search.best != HAK_ARENA_DEFAULT && !hak_search_prune(&t->search, t->report->families)))
-        return t->search.default_failed ? -1 : fail_memory(t);
+        return t->search.default_failed ? -1 : hak_training_fail_memory(t);
     t->report->noise = t->search.noise_bound;
     for (uint32_t i = 1; i < t->arena.candidate_count; i++)
         if (!t->arena.failed[i])
@@ -488,7 +314,7 @@ static int search_best(training *t)
     return t->arena.candidate_count > 1 ? -1 : 0;
 }
 
-static void fill_report(training *t)
+static void fill_report(hak_training *t)
 {
     hak_train_report *r = t->report;
     hak_arena_rate(&t->arena, t->search.noise);
@@ -500,21 +326,21 @@ static void fill_report(training *t)
     r->elo_deviation = t->arena.deviation[t->search.best];
 }
 
-static int export_policy(training *t)
+static int export_policy(hak_training *t)
 {
     hak_policy policy;
     hak_policy_error error;
     static const hak_candidate none;
     const hak_candidate *chosen = t->report->frozen ? &t->arena.candidates[t->search.best] : &none;
     if (make_policy(t, chosen, &policy) != 0)
-        return fail_memory(t);
+        return hak_training_fail_memory(t);
     int result = -1;
     t->report->sites = policy.node_count;
-    policy.created_unix_s = (uint64_t)time(NULL);
+    policy.created_unix_s = t->created_unix_s;
     if (t->report->program[0] != 0)
         policy.program = strdup(t->report->program);
     if (!hak_train_evidence(t->options, t->report, &policy)) {
-        fail_memory(t);
+        hak_training_fail_memory(t);
     } else if (t->options->export_path == NULL) {
         result = 0;
     } else {
@@ -530,32 +356,56 @@ static int export_policy(training *t)
     return result;
 }
 
-static int train(training *t)
+/* What a log that is read back has to say before its runs, or this machine. */
+static int open_journal(hak_training *t)
 {
-    if (make_folder(t) != 0 || read_all(t) != 0)
-        return -1;
-    name_program(t);
-    if (fit_closed_form(t) != 0)
-        return -1;
-    close_readers(t);
-    if (calibrate(t) != 0 || search_best(t) != 0)
-        return -1;
+    const char *path = t->options->replay_log != NULL ? t->options->replay_log : t->options->match_log;
+    char created[32];
+    snprintf(created, sizeof created, "%lld", (long long)time(NULL));
+    hak_train_machine(t->report->machine, sizeof t->report->machine);
+    if (path != NULL) {
+        t->failed = path;
+        if (hak_journal_open(&t->journal, path, t->options->replay_log != NULL, t->error) != 0)
+            return -1;
+        t->failed = NULL;
+    }
+    hak_journal_fact(&t->journal, "created", created, sizeof created);
+    hak_journal_fact(&t->journal, "machine", t->report->machine, sizeof t->report->machine);
+    t->created_unix_s = (uint64_t)strtoull(created, NULL, 10);
+    return 0;
+}
+
+static int judge(hak_training *t)
+{
     if (t->search.best == HAK_ARENA_DEFAULT)
         snprintf(t->report->reason, sizeof t->report->reason, "no candidate was better than the default");
     else if (validate(t) != 0)
         return -1;
     fill_report(t);
-    if (t->options->match_log != NULL) {
-        t->failed = t->options->match_log;
-        if (hak_train_write_log(t->options->match_log, &t->arena, t->error) != 0)
-            return -1;
+    return 0;
+}
+
+static int train(hak_training *t)
+{
+    if (open_journal(t) != 0 || make_folder(t) != 0 || hak_training_read(t) != 0 || hak_training_fit(t) != 0)
+        return -1;
+    hak_training_close_readers(t);
+    if ((!t->journal.reading && calibrate(t) != 0) || search_best(t) != 0 || judge(t) != 0 ||
+        t->journal.broken) {
+        if (t->journal.broken)
+            t->failed = t->options->replay_log;
+        return -1;
     }
+    char ended[8];
+    snprintf(ended, sizeof ended, "%d", t->report->stopped);
+    hak_journal_fact(&t->journal, "ended_early", ended, sizeof ended);
+    t->report->stopped = ended[0] == '1';
     return export_policy(t);
 }
 
-static void clean_up(training *t)
+static void clean_up(hak_training *t)
 {
-    close_readers(t);
+    hak_training_close_readers(t);
     for (size_t i = 0; i < t->material_count; i++)
         if (t->materials[i].workload != NULL)
             hak_workload_free(t->materials[i].workload);
@@ -571,7 +421,7 @@ static void clean_up(training *t)
 int hak_train(const hak_train_options *options, hak_train_report *report, hak_trace_error *error,
               const char **failed)
 {
-    training *t = calloc(1, sizeof *t);
+    hak_training *t = calloc(1, sizeof *t);
     memset(report, 0, sizeof *report);
     memset(error, 0, sizeof *error);
     *failed = NULL;
@@ -589,6 +439,10 @@ int hak_train(const hak_train_options *options, hak_train_report *report, hak_tr
     t->limit_s = options->time_limit_s > 0 ? options->time_limit_s : DEFAULT_LIMIT_S;
     hak_policy_init(&t->closed_form);
     int result = train(t);
+    if (hak_journal_close(&t->journal, &t->arena) != 0 && result == 0) {
+        t->failed = options->match_log;
+        result = -1;
+    }
     *failed = t->failed;
     clean_up(t);
     free(t);

@@ -43,6 +43,8 @@ typedef struct hak_train_options {
     size_t holdout_count;
     unsigned reader_flags; /* HAK_READER_* */
     hak_objective objective;
+    double max_time; /* what the policy may cost at most, ratio minus one; NAN: by objective */
+    double max_rss;
     double time_limit_s; /* 0: 60 */
     uint64_t seed;
     hak_order order;
@@ -50,6 +52,8 @@ typedef struct hak_train_options {
     const char *export_path; /* NULL: nothing is written. Replaced when it exists */
     bool export_text;        /* canonical text instead of the compiled form */
     const char *match_log;   /* NULL, or a file: every run that a decision rested on, one line each */
+    const char *replay_log;  /* NULL, or a match log: its runs are taken instead of new ones; same traces and
+                                options */
     const volatile sig_atomic_t *stop; /* NULL, or set it to end early with the best so far */
     void (*progress)(const hak_train_progress *progress, void *arg); /* may be NULL */
     void *progress_arg;
@@ -67,12 +71,17 @@ typedef enum hak_train_family {
 } hak_train_family;
 
 const char *hak_train_family_text(hak_train_family family);
+/* What a policy may cost where the options do not say: 1% of what the objective also counts, more of what it
+ * does not. */
+double hak_objective_max_time(hak_objective objective);
+double hak_objective_max_rss(hak_objective objective);
 const char *hak_objective_text(hak_objective objective);
 
 typedef enum hak_train_verdict {
     HAK_TRAIN_NOTHING_LEARNED, /* the traces give it nothing to decide, or the search found nothing better */
     HAK_TRAIN_KEPT,            /* pays outside its noise */
     HAK_TRAIN_UNWEIGHED,       /* kept, but time ran out before it was weighed alone */
+    HAK_TRAIN_NO_ROOM,         /* foretold well, but a model of the slabs holds no less memory for it */
     HAK_TRAIN_UNSTABLE,        /* contexts do not foretell it (an interpreter, say): switched off */
     HAK_TRAIN_DID_NOT_PAY,     /* measured, and within its noise or worse */
     HAK_TRAIN_DID_NOT_ACT,     /* the allocator's counters show no decision of it */
@@ -83,6 +92,7 @@ const char *hak_train_verdict_text(hak_train_verdict verdict);
 typedef struct hak_train_family_report {
     hak_train_verdict verdict;
     uint32_t decisions; /* settings, classes or sites */
+    double modelled;    /* share of the memory saved, by the closed form's own model; lifetimes only */
     double gain;        /* log ratio of the objective with against without; negative is better */
     double gain_low, gain_high;
 } hak_train_family_report;
@@ -112,6 +122,7 @@ typedef struct hak_train_report {
     uint64_t runs;
     double elo, elo_deviation;
     uint64_t policy_bytes;
+    char machine[192];
     char program[256];
     char build_id[41]; /* hexadecimal, of the program, "" if unknown */
     hak_train_family_report families[HAK_TRAIN_FAMILIES];

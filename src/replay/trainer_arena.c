@@ -119,8 +119,10 @@ bool hak_arena_block(hak_arena *arena, uint32_t trace, const uint32_t *ids, uint
             continue;
         hak_trial trial = {0};
         arena->runs_made++;
-        if (arena->run(arena->run_arg, trace, id == HAK_ARENA_DEFAULT ? NULL : &arena->candidates[id],
-                       &trial) != 0) {
+        int status = arena->run(arena->run_arg, trace, id, &trial);
+        if (status > 0)
+            break;
+        if (status != 0) {
             if (id == HAK_ARENA_DEFAULT)
                 *default_failed = true;
             else

@@ -41,8 +41,9 @@ typedef struct hak_estimate {
 
 typedef enum hak_metric { HAK_METRIC_OBJECTIVE, HAK_METRIC_TIME, HAK_METRIC_RSS } hak_metric;
 
-/* Measures `candidate` (NULL: the default) on a trace: 0, or -1 when it failed (it crashed, say). */
-typedef int hak_trial_run(void *arg, uint32_t trace, const hak_candidate *candidate, hak_trial *trial);
+/* Measures candidate `id` of the arena on a trace: 0; -1 when it failed (it crashed, say); 1 when the
+ * training was asked to end meanwhile, which says nothing of the candidate. */
+typedef int hak_trial_run(void *arg, uint32_t trace, uint32_t id, hak_trial *trial);
 
 typedef struct hak_arena {
     hak_trial_run *run;

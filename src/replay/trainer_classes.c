@@ -21,7 +21,7 @@ static uint64_t cell_bytes(uint32_t cell)
 }
 
 /* The allocator's own ladder (size_class.h): steps of 16 to 128, 8 a doubling to 1024, then 4. */
-static uint32_t standard_ladder(uint32_t sizes[HAK_POLICY_MAX_CLASSES])
+uint32_t hak_standard_ladder(uint32_t sizes[HAK_POLICY_MAX_CLASSES])
 {
     uint32_t count = 0;
     for (uint32_t size = 0; size < HAK_POLICY_MAX_CLASS_BYTES;) {
@@ -123,7 +123,7 @@ uint32_t hak_fit_classes(const hak_train_trace *const *traces, size_t count,
                          uint32_t sizes[HAK_POLICY_MAX_CLASSES], double *gain)
 {
     uint32_t standard[HAK_POLICY_MAX_CLASSES];
-    uint32_t standard_count = standard_ladder(standard);
+    uint32_t standard_count = hak_standard_ladder(standard);
     uint32_t fitted = 0;
     double *best = NULL;
     uint16_t *from = NULL;

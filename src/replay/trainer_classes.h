@@ -11,4 +11,7 @@
 uint32_t hak_fit_classes(const hak_train_trace *const *traces, size_t count,
                          uint32_t sizes[HAK_POLICY_MAX_CLASSES], double *gain);
 
+/* The allocator's own sizes, ascending; returns how many. */
+uint32_t hak_standard_ladder(uint32_t sizes[HAK_POLICY_MAX_CLASSES]);
+
 #endif

@@ -2,7 +2,6 @@
  * is asked for. */
 #include "replay/trainer_evidence.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -28,6 +27,7 @@ static const char *const verdict_texts[] = {
     [HAK_TRAIN_NOTHING_LEARNED] = "nothing learned",
     [HAK_TRAIN_KEPT] = "kept",
     [HAK_TRAIN_UNWEIGHED] = "kept, not weighed alone",
+    [HAK_TRAIN_NO_ROOM] = "off: mixing lives holds no memory here",
     [HAK_TRAIN_UNSTABLE] = "off: contexts do not foretell it",
     [HAK_TRAIN_DID_NOT_PAY] = "off: did not pay",
     [HAK_TRAIN_DID_NOT_ACT] = "off: did not act",
@@ -41,6 +41,24 @@ const char *hak_train_family_text(hak_train_family family)
 const char *hak_train_verdict_text(hak_train_verdict verdict)
 {
     return verdict < HAK_COUNT_OF(verdict_texts) ? verdict_texts[verdict] : "?";
+}
+
+void hak_train_machine(char *text, size_t text_bytes)
+{
+    struct utsname machine = {.machine = "?"};
+    uname(&machine);
+    snprintf(text, text_bytes, "%.64s cpus %ld kernel %.64s", machine.machine, sysconf(_SC_NPROCESSORS_ONLN),
+             machine.release);
+}
+
+double hak_objective_max_time(hak_objective objective)
+{
+    return objective == HAK_OBJECTIVE_RSS ? 0.05 : 0.01;
+}
+
+double hak_objective_max_rss(hak_objective objective)
+{
+    return objective == HAK_OBJECTIVE_TIME ? 0.10 : 0.01;
 }
 
 const char *hak_objective_text(hak_objective objective)
@@ -117,15 +135,12 @@ static bool add_family(const hak_train_report *report, hak_train_family family, 
 bool hak_train_evidence(const hak_train_options *options, const hak_train_report *report, hak_policy *policy)
 {
     char line[512];
-    struct utsname machine = {.machine = "?"};
-    uname(&machine);
     snprintf(line, sizeof line,
              "objective %s seed %" PRIu64 " runs %" PRIu64 " generations %" PRIu32 " noise %.4f",
              hak_objective_text(options->objective), options->seed, report->runs, report->generations,
              report->noise);
     bool done = hak_policy_add_evidence(policy, line);
-    snprintf(line, sizeof line, "machine %.64s cpus %ld kernel %.64s", machine.machine,
-             sysconf(_SC_NPROCESSORS_ONLN), machine.release);
+    snprintf(line, sizeof line, "machine %s", report->machine);
     done = done && hak_policy_add_evidence(policy, line);
     for (size_t i = 0; i < options->trace_count && done; i++) {
         snprintf(line, sizeof line, "trained on %.256s", base_name(options->traces[i]));
@@ -137,41 +152,4 @@ bool hak_train_evidence(const hak_train_options *options, const hak_train_report
         done = add_family(report, (hak_train_family)f, policy);
     snprintf(line, sizeof line, "verdict %s: %s", report->frozen ? "better" : "default", report->reason);
     return done && hak_policy_add_evidence(policy, line);
-}
-
-static void log_candidate(FILE *out, const hak_arena *arena, uint32_t id)
-{
-    const hak_candidate *c = &arena->candidates[id];
-    fprintf(out, "candidate %" PRIu32 " elo %.1f %.1f families", id, arena->rating[id], arena->deviation[id]);
-    for (unsigned f = 0; f < HAK_TRAIN_KNOBS; f++)
-        fprintf(out, " %d", c->families[f]);
-    for (unsigned i = 0; i < HAK_KNOB_COUNT; i++)
-        if (c->knob_set[i])
-            fprintf(out, " %s=%" PRId64, hak_knob_infos[i].text, c->knobs[i]);
-    fputs(arena->failed[id] ? " failed\n" : "\n", out);
-}
-
-int hak_train_write_log(const char *path, const hak_arena *arena, hak_trace_error *error)
-{
-    FILE *out = fopen(path, "we");
-    if (out == NULL) {
-        snprintf(error->text, sizeof error->text, "cannot be written: %s", strerror(errno));
-        return -1;
-    }
-    fputs("hakmem-match-log 1\n", out);
-    for (uint32_t i = 0; i < arena->candidate_count; i++)
-        log_candidate(out, arena, i);
-    for (size_t i = 0; i < arena->run_count; i++) {
-        const hak_arena_run *r = &arena->runs[i];
-        fprintf(out,
-                "run block %" PRIu32 " trace %" PRIu32 " candidate %" PRIu32
-                " ns_per_op %.4f rss_bytes %.0f\n",
-                r->block, r->trace, r->candidate, exp(r->log_time), exp(r->log_rss));
-    }
-    bool failed = ferror(out) != 0;
-    if (fclose(out) != 0 || failed) {
-        snprintf(error->text, sizeof error->text, "cannot be written: %s", strerror(errno));
-        return -1;
-    }
-    return 0;
 }

@@ -7,9 +7,8 @@
 /* Lines of evidence from the report, into the policy. False when out of memory. */
 bool hak_train_evidence(const hak_train_options *options, const hak_train_report *report, hak_policy *policy);
 
-/* The log of runs as text, one line each: block, trace, candidate, times and sizes; candidates first. 0 or -1
- * with *error filled. */
-int hak_train_write_log(const char *path, const hak_arena *arena, hak_trace_error *error);
+/* What the runs were made on. */
+void hak_train_machine(char *text, size_t text_bytes);
 
 /* Decisions of a family in the allocator's own counters. */
 uint64_t hak_train_acted(const hak_measure *measure, hak_train_family family);

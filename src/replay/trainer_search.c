@@ -14,6 +14,7 @@
 #define MIN_PAIRS    6     /* fewer cannot show anything at 95% */
 #define PRUNE_ROUNDS 2     /* so many times as many blocks where the first ones do not decide */
 #define MIN_GAIN     0.002 /* log ratio; below, a family is not worth its complexity */
+#define MAX_GAIN     100   /* log ratio; no candidate is better by so much */
 #define MAX_STALE    6     /* generations without a better one: the search has converged */
 
 bool hak_candidate_has(const hak_candidate *candidate, hak_train_family family)
@@ -211,15 +212,28 @@ static bool run_block(hak_search *search, const uint32_t *ids, uint32_t count, h
     return !default_failed;
 }
 
-/* Best first, by what the log says against the default. */
-static void sort_by_gain(const hak_arena *arena, uint32_t *ids, uint32_t count)
+/* By how much a candidate breaks the constraints beyond noise; 0: it does not. */
+static double excess(const hak_search *search, uint32_t id)
 {
+    hak_estimate time =
+        hak_arena_compare(search->arena, id, HAK_ARENA_DEFAULT, HAK_METRIC_TIME, 0, UINT32_MAX);
+    hak_estimate rss = hak_arena_compare(search->arena, id, HAK_ARENA_DEFAULT, HAK_METRIC_RSS, 0, UINT32_MAX);
+    double over = fmax(time.mean - search->max_log_time, 0) + fmax(rss.mean - search->max_log_rss, 0);
+    return over > search->noise_bound ? over : 0;
+}
+
+/* Best first, by what the log says against the default; what breaks a constraint comes after all that does
+ * not. */
+static void sort_by_gain(const hak_search *search, uint32_t *ids, uint32_t count)
+{
+    const hak_arena *arena = search->arena;
     double gain[MAX_IDS];
-    for (uint32_t i = 0; i < count; i++)
-        gain[i] = arena->failed[ids[i]] ? INFINITY
-                                        : hak_arena_compare(arena, ids[i], HAK_ARENA_DEFAULT,
-                                                            HAK_METRIC_OBJECTIVE, 0, UINT32_MAX)
-                                              .mean;
+    for (uint32_t i = 0; i < count; i++) {
+        double over = excess(search, ids[i]);
+        hak_estimate e =
+            hak_arena_compare(arena, ids[i], HAK_ARENA_DEFAULT, HAK_METRIC_OBJECTIVE, 0, UINT32_MAX);
+        gain[i] = arena->failed[ids[i]] ? INFINITY : e.mean + (over > 0 ? MAX_GAIN + over : 0);
+    }
     for (uint32_t i = 1; i < count; i++)
         for (uint32_t k = i; k > 0 && gain[k] < gain[k - 1]; k--) {
             double g = gain[k];
@@ -240,7 +254,8 @@ static void choose_best(hak_search *search)
     uint32_t best = HAK_ARENA_DEFAULT;
     for (uint32_t i = 1; i < arena->candidate_count; i++)
         if (!arena->failed[i] &&
-            arena->rating[i] - arena->deviation[i] > arena->rating[best] - arena->deviation[best])
+            arena->rating[i] - arena->deviation[i] > arena->rating[best] - arena->deviation[best] &&
+            excess(search, i) == 0)
             best = i;
     search->best = best;
 }
@@ -256,7 +271,7 @@ static bool halve(hak_search *search, uint32_t *ids, uint32_t *count)
             if (!run_block(search, ids, *count + 1, HAK_TRAIN_SEARCHING))
                 return false;
         }
-        sort_by_gain(search->arena, ids, *count);
+        sort_by_gain(search, ids, *count);
         *count = clean(search->arena, ids, *count);
         if (*count > SURVIVORS)
             *count = *count / 2 > SURVIVORS ? *count / 2 : SURVIVORS;

@@ -9,6 +9,8 @@ typedef struct hak_search {
     hak_arena *arena;
     const hak_candidate *closed_form; /* families that have something to decide are on */
     uint32_t trace_count;
+    double max_log_time; /* what the best may cost against the default, log ratios; INFINITY: anything */
+    double max_log_rss;
     double noise;       /* set by hak_search_noise: standard deviation of an A/A log ratio of the objective */
     double noise_bound; /* half width of its interval */
     uint32_t best;      /* so far */

@@ -32,7 +32,7 @@ bool hak_site_mixed(uint64_t part, uint64_t all);
  * the modules. Parents must precede their children. False: out of memory. */
 bool hak_sites_tidy(hak_policy *policy);
 
-bool hak_sites_gate(const hak_site_source *sources, size_t source_count, const hak_site_options *options,
-                    hak_policy *policy, const hak_site_result *result);
+/* Large sizes consult the sites where something is decided for them. */
+bool hak_sites_gate_large(hak_policy *policy, const hak_site_result *result);
 
 #endif

@@ -1,12 +1,15 @@
 /* trainer_site_use.c: what is done with a site trie: cleaned, weighed, gated, asked. No printing, no state.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "replay/trainer_classes.h"
 #include "replay/trainer_site_parts.h"
 
-#define MIN_SHARE      0.02  /* a group with fewer blocks of the other kind is left as it is */
-#define CELL_MIN_SHARE 0.005 /* of the small bytes: cells below never pay */
+#define MIN_SHARE       0.02  /* a group with fewer blocks of the other kind is left as it is */
+#define CLASS_MIN_SAVED 0.004 /* of the memory: a class that saves less is not worth its lookups */
+#define CLASS_MAX_LOSS  0.002
 
 /* ---- where a context lies ---- */
 
@@ -156,76 +159,104 @@ bool hak_sites_tidy(hak_policy *policy)
     return true;
 }
 
-/* ---- the gate ---- */
+/* ---- the gate: which classes consult the sites. Lives that could be told apart are no reason: most programs
+ * hold no more memory for mixing them, and every place of its own costs partly used slabs. So the slabs are
+ * modelled both ways. ---- */
 
-typedef struct cell_rank {
-    uint32_t cell;
-    double value; /* long-lived bytes that share slabs with short-lived ones, an allocation */
-    uint64_t count;
-} cell_rank;
+typedef struct class_rank {
+    uint32_t cell;  /* the class's largest */
+    double saved;   /* share of the memory, in the mean over the traces */
+    uint64_t count; /* calls that would be slowed */
+} class_rank;
 
 static int by_rank(const void *a, const void *b)
 {
-    const cell_rank *x = a, *y = b;
-    if (x->value != y->value)
-        return x->value > y->value ? -1 : 1;
+    const class_rank *x = a, *y = b;
+    if (x->saved != y->saved)
+        return x->saved > y->saved ? -1 : 1;
     return x->cell < y->cell ? -1 : x->cell > y->cell;
 }
 
-/* Cells whose blocks both die young and live long, best value first, until too many calls would be slowed. */
-static void gate_cells(const hak_site_source *sources, size_t source_count, double share, bool *gated)
+/* What a class would save, half at the peak and half in the mean; -1 when a trace loses more than noise. */
+static double saved_by(const hak_slab_use *uses, size_t count, uint32_t cell)
 {
-    cell_rank ranks[HAK_CELLS];
-    uint32_t rank_count = 0;
-    uint64_t all = 0, all_bytes = 0, gated_count = 0;
-    for (size_t s = 0; s < source_count; s++)
-        for (uint32_t i = 0; i < HAK_CELLS; i++) {
-            all += sources[s].digest->count[i];
-            all_bytes += sources[s].digest->count[i] * (i + 1);
-        }
-    for (uint32_t i = 0; i < HAK_CELLS; i++) {
-        uint64_t count = 0, shorts = 0, longs = 0;
-        for (size_t s = 0; s < source_count; s++) {
-            count += sources[s].digest->count[i];
-            shorts += sources[s].digest->shorts[i];
-            longs += sources[s].digest->longs[i];
-        }
-        if (hak_site_mixed(shorts, count) && hak_site_mixed(longs, count) &&
-            (double)(count * (i + 1)) >= CELL_MIN_SHARE * (double)all_bytes)
-            ranks[rank_count++] = (cell_rank){i, (double)longs * (i + 1) / (double)count, count};
+    double sum = 0;
+    for (size_t t = 0; t < count; t++) {
+        double peak = (uses[t].mixed_peak[cell] - uses[t].apart_peak[cell]) / fmax(uses[t].all_peak, 1);
+        double mean = (uses[t].mixed_mean[cell] - uses[t].apart_mean[cell]) / fmax(uses[t].all_mean, 1);
+        if (0.5 * (peak + mean) < -CLASS_MAX_LOSS)
+            return -1;
+        sum += 0.5 * (peak + mean);
+    }
+    return sum / (double)count;
+}
+
+static uint64_t calls_of(const hak_site_source *sources, size_t count, uint32_t first_cell, uint32_t cell)
+{
+    uint64_t sum = 0;
+    for (size_t t = 0; t < count; t++)
+        for (uint32_t i = first_cell; i <= cell; i++)
+            sum += sources[t].digest->count[i];
+    return sum;
+}
+
+static bool add_small_gate(hak_policy *policy, const bool *gated, const uint32_t *first_cells)
+{
+    uint32_t(*open)[2] = NULL; /* ranges of larger sizes come after, so that they stay in order */
+    uint32_t open_count = policy->gate_count;
+    bool done = true;
+    if (open_count != 0) {
+        open = malloc(open_count * sizeof *open);
+        if (open == NULL)
+            return false;
+        memcpy(open, policy->gate, open_count * sizeof *open);
+        policy->gate_count = 0;
+    }
+    for (uint32_t cell = 0; cell < HAK_CELLS && done; cell++)
+        if (gated[cell])
+            done = hak_policy_add_gate(policy, first_cells[cell] * HAK_CELL_BYTES + (first_cells[cell] != 0),
+                                       (cell + 1) * HAK_CELL_BYTES);
+    for (uint32_t i = 0; i < open_count && done; i++)
+        done = hak_policy_add_gate(policy, open[i][0], open[i][1]);
+    free(open);
+    return done;
+}
+
+bool hak_sites_gate_lifetimes(const hak_site_source *sources, const hak_slab_use *uses, size_t count,
+                              double share, hak_policy *policy, double *saved)
+{
+    class_rank ranks[HAK_POLICY_MAX_CLASSES];
+    uint32_t first_cells[HAK_CELLS];
+    bool gated[HAK_CELLS] = {false};
+    uint32_t ladder[HAK_POLICY_MAX_CLASSES];
+    uint32_t classes = hak_standard_ladder(ladder), rank_count = 0;
+    uint64_t all = calls_of(sources, count, 0, HAK_CELLS - 1), taken = 0;
+    *saved = 0;
+    for (uint32_t i = 0; i < classes; i++) {
+        uint32_t cell = ladder[i] / HAK_CELL_BYTES - 1;
+        first_cells[cell] = i == 0 ? 0 : ladder[i - 1] / HAK_CELL_BYTES;
+        double gain = saved_by(uses, count, cell);
+        if (gain >= CLASS_MIN_SAVED)
+            ranks[rank_count++] = (class_rank){cell, gain, calls_of(sources, count, first_cells[cell], cell)};
     }
     qsort(ranks, rank_count, sizeof *ranks, by_rank);
     for (uint32_t i = 0; i < rank_count; i++) {
-        if ((double)(gated_count + ranks[i].count) > share * (double)all)
+        if ((double)(taken + ranks[i].count) > share * (double)all)
             continue;
-        gated_count += ranks[i].count;
+        taken += ranks[i].count;
+        *saved += ranks[i].saved;
         gated[ranks[i].cell] = true;
     }
+    return add_small_gate(policy, gated, first_cells);
 }
 
-bool hak_sites_gate(const hak_site_source *sources, size_t source_count, const hak_site_options *options,
-                    hak_policy *policy, const hak_site_result *result)
+bool hak_sites_gate_large(hak_policy *policy, const hak_site_result *result)
 {
-    bool *gated = calloc(HAK_CELLS + 1, sizeof *gated);
-    if (gated == NULL)
-        return false;
-    if (result->decided[HAK_TRAIN_LIFETIME] != 0)
-        gate_cells(sources, source_count, options->gated_share, gated);
-    bool done = true;
-    for (uint32_t i = 0; i < HAK_CELLS && done; i++) {
-        uint32_t start = i;
-        while (i < HAK_CELLS && gated[i])
-            i++;
-        if (i > start)
-            done =
-                hak_policy_add_gate(policy, start == 0 ? 0 : start * HAK_CELL_BYTES + 1, i * HAK_CELL_BYTES);
-    }
-    if (done && result->decided[HAK_TRAIN_SLACK] != 0)
-        done = hak_policy_add_gate(policy, HAK_SLACK_BYTES, UINT32_MAX);
-    else if (done && (result->decided[HAK_TRAIN_RETENTION] != 0 || result->decided[HAK_TRAIN_SITE_THP] != 0))
-        done = hak_policy_add_gate(policy, HAK_BIG_BYTES, UINT32_MAX);
-    free(gated);
-    return done;
+    if (result->decided[HAK_TRAIN_SLACK] != 0)
+        return hak_policy_add_gate(policy, HAK_SLACK_BYTES, UINT32_MAX);
+    if (result->decided[HAK_TRAIN_RETENTION] != 0 || result->decided[HAK_TRAIN_SITE_THP] != 0)
+        return hak_policy_add_gate(policy, HAK_BIG_BYTES, UINT32_MAX);
+    return true;
 }
 
 /* ---- asking and dropping ---- */
@@ -267,26 +298,49 @@ static uint32_t decide_context(const hak_policy *policy, const hak_site_source *
     return at;
 }
 
-void hak_sites_foretell(const hak_policy *policy, const hak_site_source *source, double *covered,
-                        double *wrong)
+hak_site_forecast hak_sites_foretell(const hak_policy *policy, const hak_site_source *source)
 {
-    uint64_t all = 0, decided = 0, misses = 0;
+    uint64_t all = 0, decided = 0, misses = 0, longs = 0, longs_decided = 0, unknown = 0;
     uint32_t *map = hak_site_modules((hak_policy *)policy, source, false); /* adds nothing */
     for (uint32_t c = 1; map != NULL && c < source->digest->context_count && c < source->node_count; c++) {
         const hak_context_stats *stats = &source->digest->contexts[c];
         all += stats->small;
+        longs += stats->small_long;
         if (stats->small == 0)
             continue;
         uint32_t site = decide_context(policy, source, map, (hak_site_item){.stats = stats, .node = c});
         unsigned lifetime = site != HAK_POLICY_ROOT ? policy->nodes[site].lifetime : HAK_LIFETIME_DEFAULT;
+        unknown += site == HAK_POLICY_ROOT ? stats->small : 0;
         if (lifetime == HAK_LIFETIME_DEFAULT)
             continue;
         decided += stats->small;
         misses += stats->small - (lifetime == HAK_LIFETIME_SHORT ? stats->small_short : stats->small_long);
+        longs_decided += lifetime == HAK_LIFETIME_LONG ? stats->small_long : 0;
     }
     free(map);
-    *covered = all != 0 ? (double)decided / (double)all : 0;
-    *wrong = decided != 0 ? (double)misses / (double)decided : 0;
+    return (hak_site_forecast){.covered = all != 0 ? (double)decided / (double)all : 0,
+                               .longs_covered = longs != 0 ? (double)longs_decided / (double)longs : 0,
+                               .wrong = decided != 0 ? (double)misses / (double)decided : 0,
+                               .unknown = all != 0 ? (double)unknown / (double)all : 0};
+}
+
+uint8_t *hak_sites_lifetimes(const hak_policy *policy, const hak_site_source *source)
+{
+    uint8_t *lifetimes = calloc(source->digest->context_count + 1, 1);
+    uint32_t *map = hak_site_modules((hak_policy *)policy, source, false); /* adds nothing */
+    for (uint32_t c = 1;
+         map != NULL && lifetimes != NULL && c < source->digest->context_count && c < source->node_count;
+         c++) {
+        hak_site_item item = {.stats = &source->digest->contexts[c], .node = c};
+        uint32_t site = decide_context(policy, source, map, item);
+        lifetimes[c] = site != HAK_POLICY_ROOT ? policy->nodes[site].lifetime : HAK_LIFETIME_DEFAULT;
+    }
+    if (map == NULL) {
+        free(lifetimes);
+        lifetimes = NULL;
+    }
+    free(map);
+    return lifetimes;
 }
 
 static void drop_family_gate(hak_policy *policy, hak_train_family family)

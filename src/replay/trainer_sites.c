@@ -311,16 +311,12 @@ bool hak_sites_build(const hak_site_source *sources, size_t count, const hak_sit
     }
     if (done) {
         count_decisions(policy, result);
-        done = hak_sites_gate(sources, count, options, policy, result);
+        done = hak_sites_gate_large(policy, result);
     }
     clean_up(&b);
     free(items);
-    double wrong;
     result->covered = 0;
-    for (size_t s = 0; s < count && done; s++) {
-        double covered;
-        hak_sites_foretell(policy, &sources[s], &covered, &wrong);
-        result->covered += covered / (double)count;
-    }
+    for (size_t s = 0; s < count && done; s++)
+        result->covered += hak_sites_foretell(policy, &sources[s]).covered / (double)count;
     return done;
 }

@@ -130,6 +130,9 @@ static void judge_life(pass *p, const block *b, bool freed)
     uint64_t age_bytes = p->clock_bytes - b->born_bytes;
     bool is_short = freed && age_bytes <= t->short_bytes;
     bool is_long = !freed || age_bytes >= t->long_bytes;
+    /* Born too late to become old before the program tidied up and ended: that says nothing. */
+    if (!is_short && !is_long && b->born_bytes + t->long_bytes > t->total_bytes)
+        return;
     uint32_t cell = cell_of(b->size_bytes);
     if (cell < HAK_CELLS) {
         c->small++;

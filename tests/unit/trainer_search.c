@@ -20,6 +20,7 @@ typedef struct world {
     bool lifetime_acts; /* counters of the lifetime family */
     double lifetime_gain;
     uint64_t blocks_left;
+    const hak_arena *arena;
 } world;
 
 static double uniform(world *w)
@@ -34,9 +35,10 @@ static int64_t value_of(const hak_candidate *c, hak_knob knob)
 }
 
 /* The best purge delay is 64 ms, by a margin that shrinks with the distance in doublings. */
-static int run_world(void *arg, uint32_t trace, const hak_candidate *c, hak_trial *trial)
+static int run_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
 {
     world *w = arg;
+    const hak_candidate *c = id == HAK_ARENA_DEFAULT ? NULL : &w->arena->candidates[id];
     double distance = fabs(log2((double)value_of(c, HAK_KNOB_PURGE_DELAY_MS) + 1) - 6);
     double ns = 100 + 10 * trace;
     if (!w->flat)
@@ -75,9 +77,12 @@ static hak_candidate search(world *w, uint64_t seed, hak_train_family_report *fa
     hak_search s = {.arena = &arena,
                     .closed_form = &closed_form,
                     .trace_count = 3,
+                    .max_log_time = INFINITY,
+                    .max_log_rss = INFINITY,
                     .may_go_on = go_on,
                     .tell = tell,
                     .arg = w};
+    w->arena = &arena;
     w->blocks_left = 150;
     assert_true(hak_search_noise(&s));
     assert_true(hak_search_run(&s));
@@ -186,6 +191,7 @@ static void ratings_do_not_depend_on_the_order_of_matches(void **state)
     world w = {.random = 1, .noise = 0.01};
     hak_arena arena;
     assert_true(hak_arena_init(&arena, run_world, &w, HAK_OBJECTIVE_TIME, 1));
+    w.arena = &arena;
     hak_candidate good = {.knob_set = {[HAK_KNOB_PURGE_DELAY_MS] = true},
                           .knobs = {[HAK_KNOB_PURGE_DELAY_MS] = 64}};
     hak_candidate bad = {.knob_set = {[HAK_KNOB_PURGE_DELAY_MS] = true},

@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# What a policy decides by call context, in a running program: it is taken, it pays where lives that are mixed hold memory,
+# a policy that is wrong retires, and a class outside the gate pays nothing.
+
+setup_file() {
+  export PATH=$HAKMEM_BIN:$PATH
+  cd "$BATS_FILE_TMPDIR" || exit 1
+  c++ -O2 -g -o sessions "$HAKMEM_SOURCE/tests/programs/input/sessions.cc"
+  for seed in 1 2; do hakmem-trace -q -f -o $seed.gz ./sessions $seed 150; done
+}
+
+setup() { cd "$BATS_FILE_TMPDIR" || exit 1; }
+
+counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" "$2"; } # NAME FILE: its value, empty when it is 0
+
+peak_kib() { # COMMAND…: the most that the program had resident
+  /usr/bin/python3 -c 'import os, sys
+pid = os.spawnvp(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
+print(os.wait4(pid, 0)[2].ru_maxrss)' "$@" | tail -n 1
+}
+
+@test "learned from two runs, the policy separates the long-lived, and an unseen run needs less memory" {
+  run hakmem-replay --mode=learning --objective=rss --max-time=100 --time-limit=10 --seed=1 --match-log=match.log \
+    --export=app.policy 1.gz 2.gz
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"lifetime by site"*"kept"* ]]
+  hakmem-policy show app.policy | grep -q 'lifetime=long'
+  ./sessions 3 150 >plain.out
+  hakmem-run --mode=fast --policy=app.policy --stats ./sessions 3 150 >out 2>err
+  cat err
+  cmp plain.out out
+  [ "$(counter policy_long err)" -gt 2000 ]
+  [ -z "$(counter policy_retired err)" ]
+  with=$(peak_kib hakmem-run --mode=fast --policy=app.policy ./sessions 3 150)
+  without=$(peak_kib hakmem-run --mode=fast ./sessions 3 150)
+  echo "$with KiB with the policy, $without without"
+  [ $((with * 10)) -lt $((without * 9)) ]
+}
+
+@test "the same match log gives the same policy byte for byte, and another training's is refused" {
+  hakmem-replay -q --mode=learning --objective=rss --max-time=100 --time-limit=10 --seed=1 --replay-log=match.log \
+    --export=again.policy --learning-curve=curve.csv 1.gz 2.gz
+  cmp app.policy again.policy
+  [ "$(head -n 1 curve.csv)" = phase,generation,runs,elo,elo_deviation,time,rss ]
+  [ "$(wc -l <curve.csv)" -gt 2 ]
+  hakmem-replay -q --mode=learning --objective=rss --max-time=100 --time-limit=10 --seed=1 --replay-log=match.log \
+    --export=again.policy --learning-curve=curve.html 1.gz 2.gz
+  grep -q '<polyline' curve.html
+  run hakmem-replay -q --mode=learning --objective=rss --max-time=100 --seed=2 --replay-log=match.log --export=other.policy 1.gz 2.gz
+  echo "$output"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"match.log"*"line "*"of another training"* ]]
+  [ ! -e other.policy ]
+}
+
+@test "an interrupted training keeps the best so far" {
+  set -m # its own process group, as a terminal would give it
+  hakmem-replay --mode=learning --objective=rss --max-time=100 --time-limit=600 --seed=1 --match-log=cut.log \
+    --export=cut.policy 1.gz 2.gz 2>err &
+  pid=$!
+  set +m
+  for _ in $(seq 300); do
+    [ "$(grep -c '^run' cut.log 2>/dev/null)" -lt 40 ] || break
+    sleep 0.1
+  done
+  kill -INT -- -$pid
+  status=0
+  wait $pid || status=$?
+  cat err
+  [ "$status" -eq 130 ]
+  grep -q 'ended early' err
+  hakmem-policy validate cut.policy
+  hakmem-policy show cut.policy | grep -q 'lifetime=long'
+}
+
+@test "lifetimes that are wrong in this program retire, and its lists serve it again" {
+  hakmem-policy decompile app.policy | sed '/^set /d' >right.txt
+  # Everything the wrapper makes is said to live long; but the nodes of a document do not.
+  sed -e '/^evidence/d' -e '/^  site/d' -e 's/^site \(m[0-9]*+0x[0-9a-f]*\) up=[^ ]*/site \1 lifetime=long/' right.txt >wrong.txt
+  sed -i '0,/^gate/s//set guard_early_bytes 4000000\n&/' wrong.txt
+  hakmem-policy compile -o wrong.policy wrong.txt
+  cat wrong.txt
+  HAKMEM_FEATURES=+verbose hakmem-run --mode=fast --policy=wrong.policy --stats ./sessions 3 600 >out 2>err
+  cat err
+  [ "$(counter policy_retired err)" -eq 1 ]
+  [ "$(counter guard_wrong err)" -gt 32 ]
+  grep -q 'retired in this process: its lifetimes' err
+  lookups=$(counter policy_lookup err)
+  [ "$lookups" -lt 1000000 ] # of some seven millions
+  ./sessions 3 600 | cmp - out
+}
+
+@test "a program whose calls come from unknown contexts retires the sites" {
+  sed -e '/^set /d' -e '/^evidence/d' -e '/^  site/d' -e 's/^site m0+0x[0-9a-f]* up=.*/site m0+0x1 lifetime=long/' right.txt >strange.txt
+  sed -i '0,/^gate/s//set guard_unknown_percent 50\n&/' strange.txt
+  hakmem-policy compile -o strange.policy strange.txt
+  HAKMEM_FEATURES=+verbose hakmem-run --mode=fast --policy=strange.policy --stats ./sessions 3 300 >out 2>err
+  cat err
+  [ "$(counter policy_retired err)" -eq 1 ]
+  grep -q 'contexts it does not know' err
+}
+
+@test "outside the gate a call executes what it executes without a policy" {
+  command -v valgrind >/dev/null || skip "valgrind is not installed"
+  cat >outside.c <<'END'
+#include <stdlib.h>
+int main(int argc, char **argv) {
+  (void)argc;
+  for (int i = 0, n = atoi(argv[1]); i < n; i++) { void *volatile p = malloc(8192); free(p); }
+  return 0;
+}
+END
+  cc -O1 -o outside outside.c
+  sed '/^set /d; /^classes/d' right.txt >gated.txt
+  hakmem-policy compile -o gated.policy gated.txt
+  count() { # TIMES VARIABLE…: instructions within main
+    local times=$1; shift
+    valgrind --tool=callgrind --callgrind-out-file=cg.out --collect-atstart=no --toggle-collect=main --trace-children=yes \
+      env LD_PRELOAD="$HAKMEM_LIB/libhakmem.so" HAKMEM_MODE=fast "$@" ./outside "$times" 2>&1 | sed -n 's/.*Collected : //p' | tail -n 1
+  }
+  # The first calls make the heap and read the policy; what ten thousand more cost is the malloc and free alone.
+  with=$(($(count 20000 HAKMEM_POLICY=gated.policy) - $(count 10000 HAKMEM_POLICY=gated.policy)))
+  without=$(($(count 20000) - $(count 10000)))
+  echo "10000 pairs: $with instructions with the policy, $without without"
+  [ "$with" -eq "$without" ]
+  [ "$with" -gt 100000 ]
+}
