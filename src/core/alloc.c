@@ -20,7 +20,11 @@
 #include "core/secure.h"
 
 #define SMALL_ALIGN_MAX HAK_OS_PAGE_BYTES
-#define COPY_SHRINK     2 /* a block that shrinks below 1/2 of its room moves to a smaller one */
+/* A block that realloc has moved so often in a row, or that is so large, goes where there is room to grow. */
+#define GROW_STEPS         3
+#define GROW_LEAST_BYTES   2048
+#define GROW_AT_ONCE_BYTES ((size_t)128 << 10)
+#define COPY_SHRINK        2 /* a block that shrinks below 1/2 of its room moves to a smaller one */
 
 typedef struct request {
     size_t bytes;
@@ -171,6 +175,7 @@ size_t hak_trim(void)
 {
     hak_heap *heap = heap_or_null();
     if (heap != NULL) {
+        hak_front_flush(heap);
         hak_heap_flush(heap);
         hak_mid_flush(heap);
     }
@@ -184,6 +189,11 @@ void *hak_malloc_slow(size_t bytes)
     if (HAK_LIKELY(bytes <= HAK_SMALL_MAX_BYTES) && hak_class_seen(hak_class_of(bytes))) {
         void *block = hak_decide_take(hak_class_of(bytes), frame.pc, frame.sp, frame.bp);
         if (HAK_LIKELY(block != NULL))
+            return block;
+    }
+    if (bytes > HAK_SMALL_MAX_BYTES && hak_tls_heap->front.room_ways != 0) {
+        void *block = hak_front_take(hak_tls_heap, bytes);
+        if (block != NULL)
             return block;
     }
     return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
@@ -331,7 +341,10 @@ void hak_free_slow(void *at)
         count(heap_or_null(), HAK_COUNT_RETURN_NULL);
         return;
     }
-    if (hak_page_map_kind(at) == HAK_CHUNK_PLAIN) {
+    hak_chunk_kind kind = hak_page_map_kind(at);
+    if (kind >= HAK_CHUNK_REGION && hak_front_put(hak_tls_heap, at))
+        return;
+    if (kind == HAK_CHUNK_PLAIN) {
         hak_plain_put(at);
         return;
     }
@@ -412,6 +425,26 @@ static size_t with_slack(hak_heap *heap, size_t bytes, hak_frame frame)
     return bytes + bytes / 100 * percent;
 }
 
+/* How often in a row realloc has moved this block lately; it is forgotten. */
+static uint32_t growth_of(hak_heap *heap, const void *at)
+{
+    for (unsigned i = 0; heap != NULL && i < HAK_GROWTH_WAYS; i++)
+        if (heap->growth[i].block == at) {
+            heap->growth[i].block = NULL;
+            heap->growth_next = i;
+            return heap->growth[i].steps;
+        }
+    return 0;
+}
+
+static void growth_note(hak_heap *heap, const void *block, uint32_t steps)
+{
+    if (heap == NULL)
+        return;
+    heap->growth[heap->growth_next] = (hak_growth){block, steps};
+    heap->growth_next = (heap->growth_next + 1) % HAK_GROWTH_WAYS;
+}
+
 void *hak_realloc(void *at, size_t bytes, hak_frame frame)
 {
     if (at == NULL)
@@ -428,10 +461,17 @@ void *hak_realloc(void *at, size_t bytes, hak_frame frame)
     if (same != NULL)
         return same;
     bool grows = bytes > who.room_bytes;
+    uint32_t steps = grows ? growth_of(heap, at) + 1 : 0;
+    bool goes_on = steps >= GROW_STEPS ? bytes >= GROW_LEAST_BYTES : grows && bytes >= GROW_AT_ONCE_BYTES;
     size_t ask = grows ? with_slack(heap, bytes, frame) : bytes;
-    void *block = hak_alloc(ask, HAK_CLASS_STEP, false, frame);
+    bool placed = goes_on && hak_feature_on(HAK_FEATURE_POOL) && !hak_feature_on(HAK_FEATURE_HEADERS);
+    void *block = placed ? hak_large_take_growing(ask) : NULL;
+    if (block == NULL)
+        block = hak_alloc(ask, HAK_CLASS_STEP, false, frame);
     if (block == NULL && ask != bytes)
         block = hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
+    if (grows && block != NULL)
+        growth_note(heap, block, steps);
     if (block == NULL)
         return !grows && !hak_feature_on(HAK_FEATURE_HEADERS) ? at : NULL;
     memcpy(block, at, bytes < who.room_bytes ? bytes : who.room_bytes);

@@ -1,17 +1,17 @@
-/* bigcache.c: freed large blocks, kept by size class for the next of that size; see large.h.
+/* bigcache.c: what becomes of freed large blocks; see large.h. The blocks are spans (span.h), so what is kept
+ * serves every size. This file decides how much stays resident and in which order it is given back.
  *
- * Eight classes per doubling. A block found may be larger than asked for by bigcache_fit_percent. What is
- * kept is bounded by blocks per class, by bytes, and by a share of the live bytes: an idle process keeps
- * little. Thermal classes: how many large operations ago the class was last asked for. hot and warm are kept
- * as most recent, cold ones are the next to be evicted. Evicted blocks are unmapped in batches (or one by
- * one, without the batch feature), outside the lock. Any thread; state under hak_bigcache_lock. */
-#include "core/large.h"
-
+ * The bound: a share of the live bytes, and at least keep_bytes. keep_bytes starts at KEEP_LEAST and grows by
+ * what was asked for again soon after it had been given back ("regret"), so a program that takes and frees
+ * large blocks all the time pays for their pages only at first, while one that frees a burst and rests keeps
+ * little, without a thread or a call of ours. Thermal classes: how many large operations ago a size was last
+ * asked for. Cold ones are the next to be given back. Any thread; state under hak_bigcache_lock. */
 #include <string.h>
 
 #include "core/base/bits.h"
 #include "core/base/os.h"
 #include "core/options.h"
+#include "core/span.h"
 #include "core/stats.h"
 
 #define STEPS       8 /* classes per doubling */
@@ -19,25 +19,23 @@
 #define FIRST_SHIFT 16 /* 64 KiB */
 #define HOT_OPS     32 /* asked for within so many large operations */
 #define WARM_OPS    512
-#define KEEP_MIN_BYTES                                                                                       \
-    (40 * HAK_MIB) /* kept whatever is live: a process that works with few large blocks                      \
-                    */
-#define NS_PER_MS UINT64_C(1000000)
+#define KEEP_LEAST  (16 * HAK_MIB)
+#define KEEP_MOST   (72 * HAK_MIB)
+#define REGRET_NS   (UINT64_C(500) * 1000000) /* what is asked for later was rightly given back */
+#define BATCH_SHARE 4                         /* a batch is at most this part of what is kept */
+#define GROW_MOST   (32 * HAK_MIB)            /* room taken at once by a growing block */
 
 hak_lock hak_bigcache_lock = HAK_LOCK_INIT(HAK_RANK_BIGCACHE);
 
 static struct {
-    hak_large *first;
-    uint32_t count;
     uint64_t asked_op;  /* large_ops when last asked for, plus 1; 0: never */
     uint64_t before_op; /* the time before that */
 } classes[HAK_LARGE_CLASSES];
 
 static uint64_t large_ops;
-static hak_large *newest, *oldest;
-static size_t cached_bytes;
-static hak_large *batch; /* evicted, not yet unmapped; linked by class_next */
-static size_t batch_bytes;
+static size_t keep_bytes = KEEP_LEAST;
+static size_t purged_bytes; /* given back since purged_ns less REGRET_NS, not asked for since */
+static uint64_t purged_ns;
 
 unsigned hak_large_class(size_t bytes)
 {
@@ -47,15 +45,6 @@ unsigned hak_large_class(size_t bytes)
     unsigned step = (unsigned)((bytes - 1) >> (shift - STEPS_SHIFT)) & (STEPS - 1);
     unsigned index = (shift - FIRST_SHIFT) * STEPS + step + 1;
     return index < HAK_LARGE_CLASSES ? index : HAK_LARGE_CLASSES - 1;
-}
-
-size_t hak_large_class_bytes(unsigned index)
-{
-    if (index == 0)
-        return (size_t)1 << FIRST_SHIFT;
-    unsigned shift = FIRST_SHIFT + (index - 1) / STEPS;
-    size_t step = (size_t)1 << (shift - STEPS_SHIFT);
-    return ((size_t)1 << shift) + ((index - 1) % STEPS + 1) * step;
 }
 
 static hak_thermal heat_of(unsigned index)
@@ -68,114 +57,67 @@ static hak_thermal heat_of(unsigned index)
                               : HAK_THERMAL_COLD;
 }
 
-hak_thermal hak_bigcache_heat(unsigned index)
+static void asked(unsigned index)
 {
-    hak_lock_take(&hak_bigcache_lock);
-    hak_thermal heat = heat_of(index);
-    hak_lock_give(&hak_bigcache_lock);
-    return heat;
-}
-
-static void unlink_cached(hak_large *large)
-{
-    if (large->class_prev != NULL)
-        large->class_prev->class_next = large->class_next;
-    else
-        classes[large->class_index].first = large->class_next;
-    if (large->class_next != NULL)
-        large->class_next->class_prev = large->class_prev;
-    if (large->age_prev != NULL)
-        large->age_prev->age_next = large->age_next;
-    else
-        newest = large->age_next;
-    if (large->age_next != NULL)
-        large->age_next->age_prev = large->age_prev;
-    else
-        oldest = large->age_prev;
-    classes[large->class_index].count--;
-    cached_bytes -= large->map_bytes;
-}
-
-static void link_cached(hak_large *large, bool as_newest)
-{
-    unsigned index = large->class_index;
-    large->class_prev = NULL;
-    large->class_next = classes[index].first;
-    if (large->class_next != NULL)
-        large->class_next->class_prev = large;
-    classes[index].first = large;
-    large->age_prev = as_newest ? NULL : oldest;
-    large->age_next = as_newest ? newest : NULL;
-    if (large->age_prev != NULL)
-        large->age_prev->age_next = large;
-    else
-        newest = large;
-    if (large->age_next != NULL)
-        large->age_next->age_prev = large;
-    else
-        oldest = large;
-    classes[index].count++;
-    cached_bytes += large->map_bytes;
-}
-
-/* The class whose blocks the mapping can serve: it holds at least the class's bytes. */
-static unsigned class_served(const hak_large *large)
-{
-    unsigned index = hak_large_class(hak_large_usable(large));
-    return index > 0 && hak_large_class_bytes(index) > hak_large_usable(large) ? index - 1 : index;
-}
-
-hak_large *hak_bigcache_take(size_t bytes)
-{
-    unsigned index = hak_large_class(bytes);
-    size_t most = bytes + bytes / 100 * hak_knob_bytes(HAK_KNOB_BIGCACHE_FIT_PERCENT);
-    hak_lock_take(&hak_bigcache_lock);
     classes[index].before_op = classes[index].asked_op;
     classes[index].asked_op = ++large_ops;
-    hak_large *found = classes[index].first;
-    for (unsigned next = index + 1;
-         found == NULL && next < HAK_LARGE_CLASSES && hak_large_class_bytes(next) <= most; next++)
-        found = classes[next].first;
-    if (found != NULL)
-        unlink_cached(found);
-    hak_lock_give(&hak_bigcache_lock);
-    hak_count(found != NULL ? HAK_COUNT_BIGCACHE_HIT : HAK_COUNT_BIGCACHE_MISS, 1);
-    return found;
 }
 
-/* Puts an evicted block into the batch; returns what is to be unmapped now. */
-static hak_large *evict(hak_large *large, hak_large *out)
+/* Memory that is not resident was asked for. Under the lock. */
+static void regret(size_t bytes, uint64_t now_ns)
 {
-    unlink_cached(large);
-    hak_count(HAK_COUNT_BIGCACHE_EVICTED, 1);
-    if (!hak_feature_on(HAK_FEATURE_BATCH)) {
-        large->class_next = out;
-        return large;
+    if (purged_bytes == 0 || bytes == 0)
+        return;
+    if (now_ns - purged_ns > REGRET_NS) {
+        purged_bytes = 0;
+        keep_bytes = KEEP_LEAST;
+        return;
     }
-    large->class_next = batch;
-    batch = large;
-    batch_bytes += large->map_bytes;
-    return out;
+    size_t sorry = bytes < purged_bytes ? bytes : purged_bytes;
+    purged_bytes -= sorry;
+    keep_bytes = keep_bytes + sorry < KEEP_MOST ? keep_bytes + sorry : KEEP_MOST;
 }
 
-static size_t unmap_list(hak_large *large)
+static size_t limit_bytes(void)
 {
-    size_t bytes = 0;
-    while (large != NULL) {
-        hak_large *next = large->class_next;
-        bytes += large->map_bytes;
-        hak_large_unmap(large);
-        large = next;
-    }
-    return bytes;
-}
-
-static size_t limit_bytes(size_t live)
-{
-    size_t share = live / 100 * hak_knob_bytes(HAK_KNOB_BIGCACHE_KEEP_PERCENT);
+    size_t share = hak_large_live_bytes() / 100 * hak_knob_bytes(HAK_KNOB_BIGCACHE_KEEP_PERCENT);
     size_t most = hak_knob_bytes(HAK_KNOB_BIGCACHE_BYTES);
-    size_t limit = share > KEEP_MIN_BYTES ? share : KEEP_MIN_BYTES;
+    size_t limit = share > keep_bytes ? share : keep_bytes;
     return limit < most ? limit : most;
+}
+
+static void set_room(hak_large *large, size_t bytes)
+{
+    large->bytes = bytes;
+    large->room_bytes =
+        large->growing ? hak_align_up(bytes, HAK_OS_PAGE_BYTES) : large->units * HAK_UNIT_BYTES;
+}
+
+hak_large *hak_bigcache_take(size_t bytes, bool zero, bool growing, const hak_large_plan *plan)
+{
+    unsigned index = hak_large_class(bytes);
+    uint32_t units = hak_units_for(bytes), dirty = 0;
+    uint64_t now_ns = hak_os_monotonic_ns();
+    if (units > HAK_SPAN_MAX_UNITS)
+        return NULL;
+    hak_lock_take(&hak_bigcache_lock);
+    asked(index);
+    hak_large *large = hak_span_take(units, growing, &dirty);
+    if (large != NULL) {
+        regret((units - dirty) * HAK_UNIT_BYTES, now_ns);
+        large->class_index = (uint16_t)index;
+        large->plan = *plan;
+        set_room(large, bytes);
+    }
+    hak_lock_give(&hak_bigcache_lock);
+    if (large == NULL)
+        return NULL;
+    hak_count(2 * dirty >= units ? HAK_COUNT_BIGCACHE_HIT : HAK_COUNT_BIGCACHE_MISS, 1);
+    if (growing)
+        hak_count(HAK_COUNT_GROW_PLACED, 1);
+    if (zero && dirty != 0)
+        hak_span_zero(large, bytes);
+    return large;
 }
 
 static bool as_newest(const hak_large *large, hak_thermal heat)
@@ -195,66 +137,92 @@ static bool as_newest(const hak_large *large, hak_thermal heat)
     return !hak_feature_on(HAK_FEATURE_THERMAL) || heat != HAK_THERMAL_COLD;
 }
 
-void hak_bigcache_put(hak_large *large, size_t live_bytes)
+/* Gives back what is above the bound, in batches, or at once without the batch feature. */
+static void purge_excess(size_t idle_bytes, size_t limit, uint64_t now_ns)
 {
-    hak_large *out = NULL;
-    size_t limit = limit_bytes(live_bytes);
-    size_t batch_limit = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
-    unsigned ways = (unsigned)hak_opt.knobs[HAK_KNOB_BIGCACHE_WAYS];
-    large->class_index = (uint16_t)class_served(large);
+    size_t batch = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
+    batch = batch < limit / BATCH_SHARE ? batch : limit / BATCH_SHARE;
+    bool batched = hak_feature_on(HAK_FEATURE_BATCH);
+    if (idle_bytes <= limit + (batched ? batch : 0))
+        return;
+    size_t given = hak_span_purge((uint32_t)(limit / HAK_UNIT_BYTES));
+    hak_lock_take(&hak_bigcache_lock);
+    purged_bytes = now_ns - purged_ns > REGRET_NS ? given : purged_bytes + given;
+    purged_ns = now_ns;
+    hak_lock_give(&hak_bigcache_lock);
+    hak_count(HAK_COUNT_BIGCACHE_EVICTED, 1);
+    hak_count(HAK_COUNT_PURGE_BYTES, given);
+    if (batched)
+        hak_count(HAK_COUNT_PURGE_BATCH, 1);
+}
+
+void hak_bigcache_put(hak_large *large)
+{
+    uint64_t now_ns = hak_os_monotonic_ns();
     hak_lock_take(&hak_bigcache_lock);
     large_ops++;
     hak_thermal heat = heat_of(large->class_index);
-    large->state = HAK_LARGE_CACHED;
-    link_cached(large, as_newest(large, heat));
-    if (classes[large->class_index].count > ways) {
-        hak_large *last = classes[large->class_index].first;
-        while (last->class_next != NULL)
-            last = last->class_next;
-        out = evict(last, out);
-    }
-    while (cached_bytes > limit && newest != oldest)
-        out = evict(oldest, out);
-    if (cached_bytes > hak_knob_bytes(HAK_KNOB_BIGCACHE_BYTES) + limit / 4)
-        out = evict(newest, out);
-    if (batch_bytes > batch_limit) {
-        hak_large *last = batch;
-        while (last->class_next != NULL)
-            last = last->class_next;
-        last->class_next = out;
-        out = batch;
-        batch = NULL;
-        batch_bytes = 0;
-        hak_count(HAK_COUNT_PURGE_BATCH, 1);
-    }
+    hak_span_give(large, large->room_bytes, as_newest(large, heat));
+    size_t idle_bytes = hak_span_idle() * HAK_UNIT_BYTES, limit = limit_bytes();
     hak_lock_give(&hak_bigcache_lock);
     hak_count(HAK_COUNT_BIGCACHE_KEPT, 1);
     if (hak_feature_on(HAK_FEATURE_THERMAL))
         hak_count(HAK_COUNT_FREE_HOT + heat, 1);
-    if (out != NULL)
-        hak_count(HAK_COUNT_PURGE_BYTES, unmap_list(out));
+    purge_excess(idle_bytes, limit, now_ns);
+}
+
+bool hak_bigcache_grow(hak_large *large, size_t bytes)
+{
+    uint32_t units = hak_units_for(bytes), dirty = 0;
+    bool fits = units <= large->units;
+    if (!fits) {
+        uint64_t now_ns = hak_os_monotonic_ns();
+        uint32_t least = units - large->units;
+        size_t room = bytes < GROW_MOST ? 2 * bytes : bytes + GROW_MOST;
+        uint32_t most = large->growing ? hak_units_for(room) - large->units : least;
+        uint32_t before = large->units;
+        hak_lock_take(&hak_bigcache_lock);
+        fits = hak_span_grow(large, least, most, &dirty);
+        if (fits)
+            regret((large->units - before - dirty) * HAK_UNIT_BYTES, now_ns);
+        hak_lock_give(&hak_bigcache_lock);
+    }
+    if (fits)
+        set_room(large, bytes);
+    return fits;
+}
+
+void hak_bigcache_shrink(hak_large *large, size_t bytes)
+{
+    uint32_t units = hak_units_for(bytes);
+    hak_lock_take(&hak_bigcache_lock);
+    if (units < large->units)
+        hak_span_shrink(large, units, large->room_bytes, true);
+    set_room(large, bytes);
+    hak_lock_give(&hak_bigcache_lock);
+}
+
+void hak_bigcache_emptied(hak_large *large, size_t moved_bytes)
+{
+    hak_lock_take(&hak_bigcache_lock);
+    hak_span_emptied(large, moved_bytes / HAK_UNIT_BYTES);
+    hak_span_give(large, 0, true);
+    hak_lock_give(&hak_bigcache_lock);
 }
 
 size_t hak_bigcache_bytes(void)
 {
     hak_lock_take(&hak_bigcache_lock);
-    size_t bytes = cached_bytes + batch_bytes;
+    size_t bytes = hak_span_idle() * HAK_UNIT_BYTES;
     hak_lock_give(&hak_bigcache_lock);
     return bytes;
 }
 
 size_t hak_bigcache_trim(void)
 {
+    size_t purged = hak_span_purge(0);
     hak_lock_take(&hak_bigcache_lock);
-    hak_large *out = batch;
-    batch = NULL;
-    batch_bytes = 0;
-    while (oldest != NULL) {
-        hak_large *large = oldest;
-        unlink_cached(large);
-        large->class_next = out;
-        out = large;
-    }
+    size_t unmapped = hak_span_release();
     hak_lock_give(&hak_bigcache_lock);
-    return unmap_list(out);
+    return purged > unmapped ? purged : unmapped;
 }

@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/base/print.h"
 #include "core/include/hakmem.h"
+#include "core/span.h"
 #include "core/secure.h"
 
 static void fault(const char *text, const void *at)
@@ -103,7 +104,7 @@ HAK_EXPORT unsigned hakmem_check(void)
 {
     if (!atomic_load_explicit(&hak_ready, memory_order_acquire))
         return 0;
-    unsigned faults = hak_pool_check(fault);
+    unsigned faults = hak_pool_check(fault) + hak_span_check(fault);
     hak_pool_visit(check_super, &faults);
     hak_heap_visit(check_heap, &faults);
     return faults;

@@ -397,8 +397,13 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
                                                       memory_order_relaxed));
     }
     /* Nobody else will look at a heap without a thread; an idle slab of it must not stay for ever. */
-    if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HAK_HEAP_ABANDONED)
+    uint32_t state = atomic_load_explicit(&owner->state, memory_order_relaxed);
+    if (state == HAK_HEAP_ABANDONED)
         hak_heap_drain_abandoned(owner);
+    else if (state == HAK_HEAP_SHARED && hak_lock_try(&hak_shared_lock)) {
+        hak_heap_drain(owner);
+        hak_lock_give(&hak_shared_lock);
+    }
 }
 
 /* The list may be another thread's and change under our eyes, so each step is looked at before it is made. */

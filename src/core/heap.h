@@ -14,6 +14,7 @@
 #ifndef HAK_CORE_HEAP_H
 #define HAK_CORE_HEAP_H
 
+#include "core/front.h"
 #include "core/stats.h"
 #include "core/superslab.h"
 
@@ -33,6 +34,13 @@ typedef enum hak_heap_state {
     HAK_HEAP_SHARED,    /* no thread's: used under HAK_RANK_SHARED */
 } hak_heap_state;
 
+/* A block that realloc has moved, and how often in a row. */
+typedef struct hak_growth {
+    const void *block;
+    uint32_t steps;
+} hak_growth;
+#define HAK_GROWTH_WAYS 4
+
 typedef struct hak_heap {
     hak_bin bins[HAK_CLASS_MAX];
     uint16_t bin_offset[HAK_CLASS_SLOTS]; /* (bytes + 15) / 16 -> offset of the bin within the heap */
@@ -43,6 +51,9 @@ typedef struct hak_heap {
     uint64_t granted;       /* room given to bins so far; minus the room left = frees on the fast path */
     uint32_t empty_kept;    /* slabs without a used block */
     uint32_t sample_credit; /* refills until the learner looks again */
+    hak_front front;        /* large blocks freed last */
+    hak_growth growth[HAK_GROWTH_WAYS];
+    uint32_t growth_next;
     uint64_t counters[HAK_HEAP_COUNTER_COUNT];
     _Atomic uint32_t state; /* hak_heap_state */
     struct hak_heap *all_next;

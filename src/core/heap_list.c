@@ -75,6 +75,7 @@ hak_heap *hak_heap_new(void)
     hak_count(HAK_COUNT_OS_MAP, 1);
     hak_count(HAK_COUNT_HEAP_NEW, 1);
     hak_heap_init_bins(heap, hak_feature_on(HAK_FEATURE_LISTS));
+    hak_front_init(heap);
     hak_lock_take(&hak_heaps_lock);
     heap->all_next = all_heaps;
     all_heaps = heap;

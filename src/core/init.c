@@ -29,6 +29,7 @@ static void thread_leaves(void *heap)
 {
     thread_left = true;
     hak_tls_heap = &hak_heap_none;
+    hak_front_flush(heap);
     hak_mid_flush(heap);
     hak_heap_leave(heap);
 }

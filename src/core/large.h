@@ -1,6 +1,6 @@
-/* large.h: blocks from large_min_bytes on, each its own mapping at a multiple of 2 MiB with its header in
- * front: the header is at (block - 1) rounded down to 2 MiB, for every alignment. The BigCache keeps freed
- * ones, by size class, up to a bound that follows the live bytes. Sizes are bytes. Any thread. */
+/* large.h: blocks from large_min_bytes on. With the BigCache they are spans of its regions (span.h), to
+ * mmap_min_bytes; else each is its own mapping at a multiple of 2 MiB with its descriptor in front: that is
+ * at (block - 1) rounded down to 2 MiB, for every alignment. Sizes are bytes. Any thread. */
 #ifndef HAK_CORE_LARGE_H
 #define HAK_CORE_LARGE_H
 
@@ -12,7 +12,15 @@
 #define HAK_LARGE_HEADER_BYTES 128
 #define HAK_LARGE_ALIGN_BYTES  64 /* what every large block is aligned to */
 
-typedef enum hak_large_state { HAK_LARGE_LIVE = 1, HAK_LARGE_CACHED = 2 } hak_large_state;
+typedef enum hak_large_state {
+    HAK_LARGE_NONE,
+    HAK_LARGE_LIVE,
+    HAK_LARGE_CACHED,  /* freed, in a thread's front */
+    HAK_LARGE_FREE,    /* a free span */
+    HAK_LARGE_MERGED,  /* began a block once and lies in another span now */
+    HAK_LARGE_PURGING, /* a free span that is in no list while it is given back */
+} hak_large_state;
+
 typedef enum hak_thermal { HAK_THERMAL_HOT, HAK_THERMAL_WARM, HAK_THERMAL_COLD } hak_thermal;
 
 /* How one large block is to be treated. */
@@ -24,20 +32,23 @@ typedef struct hak_large_plan {
 } hak_large_plan;
 
 typedef struct hak_large {
-    uint64_t magic;
     char *block;
-    char *map; /* start of the mapping: this header's 2 MiB */
-    size_t map_bytes;
-    size_t bytes; /* requested */
-    uint32_t state;
-    uint16_t class_index;
-    uint8_t huge;
-    uint8_t headered; /* research.h header in front of what the program sees */
+    size_t bytes;      /* requested */
+    size_t room_bytes; /* that the program may use */
+    uint32_t state;    /* hak_large_state */
+    uint32_t units;    /* of a span; 0: an own mapping */
     hak_large_plan plan;
-    uint32_t site;
-    uint64_t freed_ns;
-    struct hak_large *class_prev, *class_next; /* cached ones of a class, last freed first */
-    struct hak_large *age_prev, *age_next;     /* all cached ones, to be evicted from the end */
+    uint16_t class_index;
+    uint8_t region;                /* of a span */
+    uint8_t huge;                  /* advice given: 0 none, 1 small pages, 2 huge ones */
+    uint8_t growing;               /* has room behind it: units beyond room_bytes were not handed out yet */
+    uint32_t dirty_units;          /* of a free span */
+    size_t live_bytes;             /* by which it is in the sum of live bytes */
+    struct hak_large *prev, *next; /* free spans of a length */
+    struct hak_large *age_prev, *age_next; /* free dirty spans, older and newer */
+    uint64_t magic;                        /* of an own mapping, as below */
+    char *map;                             /* start of the mapping: this descriptor's 2 MiB */
+    size_t map_bytes;
 } hak_large;
 
 _Static_assert(sizeof(hak_large) <= HAK_LARGE_HEADER_BYTES, "the block begins behind the header");
@@ -51,7 +62,11 @@ typedef struct hak_large_info {
 /* NULL with ENOMEM. `align`: a power of two. */
 void *hak_large_take(size_t bytes, size_t align, bool zero, const hak_large_plan *plan);
 
-/* Header of the live block at `at`; NULL when there is none. Any value of `at`. *freed: it is cached. */
+/* A block that was grown before and will be again: it has room behind it. NULL: there is none for it, or the
+ * BigCache is off. */
+void *hak_large_take_growing(size_t bytes);
+
+/* Descriptor of the live block at `at`; NULL when there is none. Any value of `at`. *freed: it was one. */
 hak_large *hak_large_of(const void *at, bool *freed);
 
 void hak_large_put(hak_large *large);
@@ -61,20 +76,28 @@ void *hak_large_resize(hak_large *large, size_t bytes);
 
 HAK_INLINE size_t hak_large_usable(const hak_large *large)
 {
-    return (size_t)(large->map + large->map_bytes - large->block);
+    return large->room_bytes;
 }
 
-void hak_large_unmap(hak_large *large); /* for bigcache.c */
 hak_large_info hak_large_info_get(void);
+
+/* Looks whether a block that lies in a region is densely written. True once: huge pages have been switched on
+ * because of it. */
+bool hak_large_look(const char *block, size_t bytes);
+
+/* Adds to the sums of what is live; negative: takes away. */
+void hak_large_live(ptrdiff_t blocks, ptrdiff_t bytes);
+size_t hak_large_live_bytes(void);
 
 /* bigcache.c */
 extern hak_lock hak_bigcache_lock;
 #define HAK_LARGE_CLASSES 160
-unsigned hak_large_class(size_t bytes);             /* smallest class that holds it */
-size_t hak_large_class_bytes(unsigned class_index); /* block bytes of the class */
-hak_large *hak_bigcache_take(size_t bytes);         /* a cached block that fits, or NULL */
-void hak_bigcache_put(hak_large *large, size_t live_bytes);
-hak_thermal hak_bigcache_heat(unsigned class_index);
+unsigned hak_large_class(size_t bytes); /* of sizes: eight per doubling */
+hak_large *hak_bigcache_take(size_t bytes, bool zero, bool growing, const hak_large_plan *plan);
+void hak_bigcache_put(hak_large *large);
+bool hak_bigcache_grow(hak_large *large, size_t bytes); /* in place */
+void hak_bigcache_shrink(hak_large *large, size_t bytes);
+void hak_bigcache_emptied(hak_large *large, size_t moved_bytes); /* frees it; those pages went elsewhere */
 size_t hak_bigcache_bytes(void);
 size_t hak_bigcache_trim(void);
 

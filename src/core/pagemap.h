@@ -17,9 +17,13 @@
 typedef enum hak_chunk_kind {
     HAK_CHUNK_FOREIGN = 0,
     HAK_CHUNK_SUPERSLAB = 1,
-    HAK_CHUNK_LARGE = 2, /* the chunk that holds the header of a large block */
-    HAK_CHUNK_PLAIN = 3, /* MINIMAL's heap */
+    HAK_CHUNK_LARGE = 2,   /* the chunk that holds the header of a large block */
+    HAK_CHUNK_PLAIN = 3,   /* MINIMAL's heap */
+    HAK_CHUNK_REGION = 16, /* and above: that region's (span.h) */
+    HAK_CHUNK_KINDS = 256,
 } hak_chunk_kind;
+
+#define HAK_REGION_COUNT (HAK_CHUNK_KINDS - HAK_CHUNK_REGION)
 
 extern uint8_t hak_page_map[HAK_MAP_CHUNKS];
 

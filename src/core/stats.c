@@ -36,14 +36,31 @@ HAK_EXPORT const char *hakmem_counter_name(unsigned index)
     return index < HAK_COUNT_OF(counters) ? counters[index].name : NULL;
 }
 
+/* The fronts count for themselves what is a large block as well. */
+static uint64_t front_part(hak_process_counter counter)
+{
+    switch ((int)counter) {
+    case HAK_COUNT_LARGE_ALLOC:
+    case HAK_COUNT_BIGCACHE_HIT:
+        return hak_heap_counter_sum(HAK_COUNT_FRONT_TAKEN);
+    case HAK_COUNT_LARGE_FREE:
+    case HAK_COUNT_BIGCACHE_KEPT:
+        return hak_heap_counter_sum(HAK_COUNT_FRONT_KEPT) - hak_heap_counter_sum(HAK_COUNT_FRONT_FLUSHED);
+    case HAK_COUNT_FREE_HOT:
+        return hak_feature_on(HAK_FEATURE_THERMAL) ? hak_heap_counter_sum(HAK_COUNT_FRONT_TAKEN) : 0;
+    default:
+        return 0;
+    }
+}
+
 HAK_EXPORT uint64_t hakmem_counter_value(unsigned index)
 {
     if (index < HAK_HEAP_COUNTER_COUNT)
         return hak_heap_counter_sum((hak_heap_counter)index);
-    if (index < HAK_COUNT_OF(counters))
-        return atomic_load_explicit(&hak_process_counters[index - HAK_HEAP_COUNTER_COUNT],
-                                    memory_order_relaxed);
-    return 0;
+    if (index >= HAK_COUNT_OF(counters))
+        return 0;
+    hak_process_counter counter = (hak_process_counter)(index - HAK_HEAP_COUNTER_COUNT);
+    return atomic_load_explicit(&hak_process_counters[counter], memory_order_relaxed) + front_part(counter);
 }
 
 static void print_json(hak_out *out)

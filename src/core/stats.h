@@ -40,7 +40,10 @@
     X(CONTEXT_SAMPLED, "context_sampled", "call contexts sampled for learning")                              \
     X(CONTEXT_EVERY, "context_every", "call contexts taken for every call (research)")                       \
     X(HEADER_WRITTEN, "header_written", "blocks given a header with site and guard")                         \
-    X(HEADER_CHECKED, "header_checked", "headers checked on free and realloc")
+    X(HEADER_CHECKED, "header_checked", "headers checked on free and realloc")                               \
+    X(FRONT_TAKEN, "front_taken", "large blocks from the thread's front of the BigCache")                    \
+    X(FRONT_KEPT, "front_kept", "large blocks put into the thread's front")                                  \
+    X(FRONT_FLUSHED, "front_flushed", "large blocks that went from a front to the BigCache")
 
 /* Counted by the process. */
 #define HAK_PROCESS_COUNTERS(X)                                                                              \
@@ -76,7 +79,8 @@
     X(POLICY_RETIRED, "policy_retired", "families of decisions that the guard switched off in this process") \
     X(PLAIN_ALLOC, "plain_alloc", "blocks from the plain heap of MINIMAL")                                   \
     X(PLAIN_FREE, "plain_free", "blocks freed to the plain heap of MINIMAL")                                 \
-    X(MISUSE, "misuse", "misuses reported")
+    X(MISUSE, "misuse", "misuses reported")                                                                  \
+    X(GROW_PLACED, "grow_placed", "growing blocks placed where there is room to grow")
 
 typedef enum hak_heap_counter {
 #define X(name, text, help) HAK_COUNT_##name,

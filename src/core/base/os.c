@@ -5,9 +5,11 @@
 #include "core/base/os.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/bits.h"
@@ -137,4 +139,26 @@ bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 bool hak_os_move(void *at, size_t old_bytes, size_t new_bytes, void *place)
 {
     return move(at, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) != NULL;
+}
+
+bool hak_os_move_pages(void *at, size_t size_bytes, void *place)
+{
+#if defined(MREMAP_DONTUNMAP)
+    return move(at, size_bytes, size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, place) != NULL;
+#else
+    (void)at, (void)size_bytes, (void)place;
+    return false;
+#endif
+}
+
+/* A futex call compares the word with 0 in the kernel: EAGAIN when it differs, ETIMEDOUT at once when not,
+ * EFAULT when it cannot be read. (mincore is a call that sandboxes kill for.) */
+bool hak_os_is_written(const void *at)
+{
+    const struct timespec at_once = {0, 0};
+    for (uintptr_t word = (uintptr_t)at; word < (uintptr_t)at + 2 * sizeof(uint32_t);
+         word += sizeof(uint32_t))
+        if (call(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, (uintptr_t)&at_once, 0) == -EAGAIN)
+            return true;
+    return false;
 }

@@ -34,6 +34,13 @@ bool hak_os_resize(void *at, size_t old_bytes, size_t new_bytes);
  * impossible, then both are untouched. */
 bool hak_os_move(void *at, size_t old_bytes, size_t new_bytes, void *place);
 
+/* Moves the pages only: what was at `at` stays mapped and reads as zero. False where the kernel cannot. */
+bool hak_os_move_pages(void *at, size_t size_bytes, void *place);
+
+/* True when one of the two words at `at`, a multiple of 8, is not 0; false also where they cannot be read.
+ * Never faults, whatever `at` is. */
+bool hak_os_is_written(const void *at);
+
 /* CLOCK_MONOTONIC, in clock.c. */
 uint64_t hak_os_monotonic_ns(void);
 
