@@ -89,14 +89,14 @@ static size_t limit_bytes(void)
 static void set_room(hak_large *large, size_t bytes)
 {
     large->bytes = bytes;
-    large->room_bytes =
-        large->growing ? hak_align_up(bytes, HAK_OS_PAGE_BYTES) : large->units * HAK_UNIT_BYTES;
+    large->room_bytes = large->growing ? hak_align_up(bytes, HAK_OS_PAGE_BYTES)
+                                       : large->units * HAK_UNIT_BYTES - hak_span_lead();
 }
 
 hak_large *hak_bigcache_take(size_t bytes, bool zero, bool growing, const hak_large_plan *plan)
 {
     unsigned index = hak_large_class(bytes);
-    uint32_t units = hak_units_for(bytes), dirty = 0;
+    uint32_t units = hak_units_for(bytes + hak_span_lead()), dirty = 0;
     uint64_t now_ns = hak_os_monotonic_ns();
     if (units > HAK_SPAN_MAX_UNITS)
         return NULL;
@@ -107,6 +107,7 @@ hak_large *hak_bigcache_take(size_t bytes, bool zero, bool growing, const hak_la
         regret((units - dirty) * HAK_UNIT_BYTES, now_ns);
         large->class_index = (uint16_t)index;
         large->plan = *plan;
+        large->block += hak_span_lead();
         set_room(large, bytes);
     }
     hak_lock_give(&hak_bigcache_lock);
@@ -116,7 +117,7 @@ hak_large *hak_bigcache_take(size_t bytes, bool zero, bool growing, const hak_la
     if (growing)
         hak_count(HAK_COUNT_GROW_PLACED, 1);
     if (zero && dirty != 0)
-        hak_span_zero(large, bytes);
+        hak_span_zero(large, bytes + hak_span_lead());
     return large;
 }
 
@@ -162,7 +163,7 @@ void hak_bigcache_put(hak_large *large)
     hak_lock_take(&hak_bigcache_lock);
     large_ops++;
     hak_thermal heat = heat_of(large->class_index);
-    hak_span_give(large, large->room_bytes, as_newest(large, heat));
+    hak_span_give(large, large->room_bytes + hak_span_lead(), as_newest(large, heat));
     size_t idle_bytes = hak_span_idle() * HAK_UNIT_BYTES, limit = limit_bytes();
     hak_lock_give(&hak_bigcache_lock);
     hak_count(HAK_COUNT_BIGCACHE_KEPT, 1);
@@ -173,7 +174,7 @@ void hak_bigcache_put(hak_large *large)
 
 bool hak_bigcache_grow(hak_large *large, size_t bytes)
 {
-    uint32_t units = hak_units_for(bytes), dirty = 0;
+    uint32_t units = hak_units_for(bytes + hak_span_lead()), dirty = 0;
     bool fits = units <= large->units;
     if (!fits) {
         uint64_t now_ns = hak_os_monotonic_ns();
@@ -194,10 +195,10 @@ bool hak_bigcache_grow(hak_large *large, size_t bytes)
 
 void hak_bigcache_shrink(hak_large *large, size_t bytes)
 {
-    uint32_t units = hak_units_for(bytes);
+    uint32_t units = hak_units_for(bytes + hak_span_lead());
     hak_lock_take(&hak_bigcache_lock);
     if (units < large->units)
-        hak_span_shrink(large, units, large->room_bytes, true);
+        hak_span_shrink(large, units, large->room_bytes + hak_span_lead(), true);
     set_room(large, bytes);
     hak_lock_give(&hak_bigcache_lock);
 }

@@ -104,9 +104,9 @@ static hak_large *describe(char *map, size_t map_bytes, size_t lead, size_t byte
  * of `align`. */
 static hak_large *map_block(size_t bytes, size_t align)
 {
-    size_t lead = align <= HAK_LARGE_ALIGN_BYTES ? HAK_LARGE_HEADER_BYTES
-                  : align < HAK_CHUNK_BYTES
-                      ? (align < HAK_LARGE_HEADER_BYTES ? HAK_LARGE_HEADER_BYTES : align)
+    size_t lead = align < HAK_CHUNK_BYTES
+                      ? hak_align_up(HAK_LARGE_HEADER_BYTES,
+                                     align < HAK_LARGE_ALIGN_BYTES ? HAK_LARGE_ALIGN_BYTES : align)
                       : HAK_CHUNK_BYTES;
     size_t far_align = align > HAK_CHUNK_BYTES ? align : HAK_CHUNK_BYTES;
     size_t skip = align > HAK_CHUNK_BYTES ? align - HAK_CHUNK_BYTES : 0;
@@ -207,7 +207,7 @@ static hak_large *resize_span(hak_large *large, size_t bytes)
     }
     if (hak_bigcache_grow(large, bytes))
         return large;
-    return bytes >= MOVE_OUT_BYTES ? move_out(large, bytes) : NULL;
+    return bytes >= MOVE_OUT_BYTES && hak_span_lead() == 0 ? move_out(large, bytes) : NULL;
 }
 
 void *hak_large_resize(hak_large *large, size_t bytes)
@@ -280,7 +280,8 @@ static void *hand_out(hak_large *large, size_t bytes)
 
 void *hak_large_take(size_t bytes, size_t align, bool zero, const hak_large_plan *plan)
 {
-    bool spanned = hak_feature_on(HAK_FEATURE_BIGCACHE) && align <= HAK_UNIT_BYTES &&
+    bool spanned = hak_feature_on(HAK_FEATURE_BIGCACHE) &&
+                   align <= (hak_span_lead() == 0 ? HAK_UNIT_BYTES : HAK_LARGE_ALIGN_BYTES) &&
                    bytes <= hak_knob_bytes(HAK_KNOB_MMAP_MIN_BYTES) && !plan->mapped;
     hak_large *large = spanned ? hak_bigcache_take(bytes, zero, false, plan) : NULL;
     if (large == NULL)
@@ -307,7 +308,7 @@ hak_large *hak_large_of(const void *at, bool *freed)
     if (kind >= HAK_CHUNK_REGION) {
         hak_region *region = hak_region_of(kind);
         large = &region->spans[(size_t)((const char *)at - region->start) / HAK_UNIT_BYTES];
-        if (((uintptr_t)at & (HAK_UNIT_BYTES - 1)) != 0)
+        if ((((uintptr_t)at - hak_span_lead()) & (HAK_UNIT_BYTES - 1)) != 0)
             return NULL;
         *freed = large->state >= HAK_LARGE_CACHED;
         return large->state == HAK_LARGE_LIVE ? large : NULL;

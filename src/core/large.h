@@ -9,8 +9,8 @@
 #include "core/policy_format.h"
 
 #define HAK_LARGE_MAGIC        UINT64_C(0x68616b2d6c617267)
-#define HAK_LARGE_HEADER_BYTES 128
-#define HAK_LARGE_ALIGN_BYTES  64 /* what every large block is aligned to */
+#define HAK_LARGE_HEADER_BYTES 192 /* in front of a block: ours, and behind it RESEARCH's */
+#define HAK_LARGE_ALIGN_BYTES  64  /* what every large block is aligned to */
 
 typedef enum hak_large_state {
     HAK_LARGE_NONE,

@@ -409,10 +409,11 @@ void hak_span_zero(hak_large *span, size_t bytes)
 {
     hak_region *region = region_of(span);
     uint32_t first = first_of(span), units = hak_units_for(bytes);
+    char *start = region->start + first * HAK_UNIT_BYTES;
     for (uint32_t i = 0; i < units; i++)
         if (is_dirty(region, first + i)) {
             size_t rest = bytes - i * HAK_UNIT_BYTES;
-            memset(span->block + i * HAK_UNIT_BYTES, 0, rest < HAK_UNIT_BYTES ? rest : HAK_UNIT_BYTES);
+            memset(start + i * HAK_UNIT_BYTES, 0, rest < HAK_UNIT_BYTES ? rest : HAK_UNIT_BYTES);
         }
 }
 
@@ -522,7 +523,9 @@ static unsigned check_region(const hak_region *region, found *sum, void (*fault)
                    span->state == HAK_LARGE_PURGING,
                span);
         EXPECT(!is_free || span->dirty_units == dirty_in(region, first, span->units), span);
-        EXPECT(span->block == region->start + first * HAK_UNIT_BYTES, span);
+        EXPECT(hak_align_down((uintptr_t)span->block, HAK_UNIT_BYTES) ==
+                   (uintptr_t)region->start + first * HAK_UNIT_BYTES,
+               span);
         sum->free_spans += is_free;
         sum->idle += is_free ? span->dirty_units : 0;
         used += is_free ? 0 : span->units;

@@ -10,6 +10,7 @@
 #define HAK_CORE_SPAN_H
 
 #include "core/large.h"
+#include "core/options.h"
 #include "core/pagemap.h"
 #include "core/size_class.h"
 
@@ -34,6 +35,12 @@ HAK_INLINE uint32_t hak_units_for(size_t bytes)
     return (uint32_t)((bytes + HAK_UNIT_BYTES - 1) / HAK_UNIT_BYTES);
 }
 
+/* In RESEARCH a block begins behind room for its header, else at the start of its span. */
+HAK_INLINE size_t hak_span_lead(void)
+{
+    return hak_feature_on(HAK_FEATURE_HEADERS) ? HAK_LARGE_HEADER_BYTES : 0;
+}
+
 extern hak_region *hak_regions[HAK_REGION_COUNT];
 
 /* The region that `at` lies in, which is in a chunk of that kind. Without the lock. */
@@ -42,11 +49,12 @@ HAK_INLINE hak_region *hak_region_of(hak_chunk_kind kind)
     return hak_regions[(unsigned)kind - HAK_CHUNK_REGION];
 }
 
-/* A span of that many units, LIVE, block and units set; NULL where no region can be had. growing: placed
- * where it has room to grow. *dirty: how many of its units are not known to be zero. */
+/* A span of that many units, LIVE, units set, block at its start; NULL where no region can be had. growing:
+ * placed where it has room to grow. *dirty: how many of its units are not known to be zero. */
 hak_large *hak_span_take(uint32_t units, bool growing, uint32_t *dirty);
 
-/* Zeroes the units that are not known to be zero. Without the lock: the span is the caller's. */
+/* Zeroes what is not known to be zero of the span's first bytes. Without the lock: the span is the caller's.
+ */
 void hak_span_zero(hak_large *span, size_t bytes);
 
 /* Frees the span; its first reach_bytes may be resident. newest: to be purged after the others. */
