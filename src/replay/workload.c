@@ -40,7 +40,7 @@ static uint64_t available_bytes(void)
 }
 
 /* Epoch of the operation that comes next, by `thread`. */
-static uint32_t epoch_now(hak_builder *b, uint32_t thread)
+HAK_INLINE uint32_t epoch_now(hak_builder *b, uint32_t thread)
 {
     switch (b->order) {
     case HAK_ORDER_WINDOW:
@@ -56,13 +56,8 @@ static uint32_t epoch_now(hak_builder *b, uint32_t thread)
     return 0;
 }
 
-/* Makes the thread part of the present epoch. */
-static int epoch_join(hak_builder *b, uint32_t thread)
+static HAK_NOINLINE int epoch_change(hak_builder *b, hak_stream *s, uint32_t epoch)
 {
-    hak_stream *s = &b->streams[thread];
-    uint32_t epoch = epoch_now(b, thread);
-    if (s->epoch == epoch)
-        return 0;
     if (epoch == HAK_W_EPOCH_NONE)
         return hak_builder_fail(b, "too many operations for this order; try --order=edges");
     if (HAK_BUILDER_GROW(b, b->epochs, b->epoch_cap, (size_t)epoch + 1) != 0)
@@ -75,6 +70,14 @@ static int epoch_join(hak_builder *b, uint32_t thread)
     if (first)
         s->first_epoch = epoch;
     return first ? 0 : hak_stream_put_number(b, s, HAK_W_EPOCH, epoch);
+}
+
+/* Makes the thread part of the present epoch. */
+HAK_INLINE int epoch_join(hak_builder *b, uint32_t thread)
+{
+    hak_stream *s = &b->streams[thread];
+    uint32_t epoch = epoch_now(b, thread);
+    return HAK_LIKELY(s->epoch == epoch) ? 0 : epoch_change(b, s, epoch);
 }
 
 static int thread_start(hak_builder *b, uint32_t thread)
@@ -108,7 +111,7 @@ static void thread_end(hak_builder *b, uint32_t thread)
     b->streams[thread].exits = true;
 }
 
-static uint32_t slot_take(hak_builder *b, hak_stream *s)
+HAK_INLINE uint32_t slot_take(hak_builder *b, hak_stream *s)
 {
     if (s->spare_count != 0)
         return s->spare[--s->spare_count];
@@ -119,7 +122,7 @@ static uint32_t slot_take(hak_builder *b, hak_stream *s)
     return s->slot_count++;
 }
 
-static int slot_spare(hak_builder *b, hak_stream *s, uint32_t slot)
+HAK_INLINE int slot_spare(hak_builder *b, hak_stream *s, uint32_t slot)
 {
     if (HAK_BUILDER_GROW(b, s->spare, s->spare_cap, (size_t)s->spare_count + 1) != 0)
         return -1;
@@ -173,7 +176,7 @@ typedef struct source {
 } source;
 
 /* Ends the block in trace slot `at` for `thread`. A slot of the thread's own is not given back yet. */
-static int block_end(hak_builder *b, uint32_t thread, uint32_t at, source *from)
+HAK_INLINE int block_end(hak_builder *b, uint32_t thread, uint32_t at, source *from)
 {
     *from = (source){0, false, 0};
     if (at == HAK_SLOT_NONE)
@@ -194,7 +197,7 @@ static int block_end(hak_builder *b, uint32_t thread, uint32_t at, source *from)
     return slot_spare(b, &b->streams[block->thread], block->slot);
 }
 
-static int block_begin(hak_builder *b, const hak_event *event, uint32_t slot, uint64_t word)
+HAK_INLINE int block_begin(hak_builder *b, const hak_event *event, uint32_t slot, uint64_t word)
 {
     if (HAK_BUILDER_GROW(b, b->lives, b->live_cap, (size_t)event->slot + 1) != 0)
         return -1;
@@ -237,7 +240,7 @@ static uint64_t put_generic(hak_builder *b, const hak_event *event, unsigned fla
 }
 
 /* The one-word code of an entry point, or HAK_W_GENERIC. */
-static unsigned short_code(const hak_event *event)
+HAK_INLINE unsigned short_code(const hak_event *event)
 {
     if (event->size_bytes >= HAK_W_SMALL_END || event->align_log2 != 0 || (event->flags & HAK_EVENT_NOTHROW))
         return HAK_W_GENERIC;
@@ -386,7 +389,8 @@ static int compile(hak_builder *b, const hak_event *event)
 {
     if (HAK_UNLIKELY(b->first_event_ns == UINT64_MAX))
         b->first_event_ns = event->time_ns;
-    if (thread_start(b, event->thread) != 0)
+    bool known = event->thread < b->stream_count && b->streams[event->thread].started;
+    if (HAK_UNLIKELY(!known) && thread_start(b, event->thread) != 0)
         return -1;
     hak_op_class op_class = hak_op_class_of((hak_op)event->op);
     if (op_class == HAK_CLASS_THREAD) {

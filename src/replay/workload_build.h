@@ -73,13 +73,23 @@ int hak_builder_fail(hak_builder *b, const char *text); /* always -1 */
 int hak_array_grow(void **array, size_t *cap, size_t need, size_t entry_bytes);
 int hak_builder_grow(hak_builder *b, void **array, uint32_t *cap, size_t need, size_t entry_bytes);
 #define HAK_BUILDER_GROW(b, array, cap, need)                                                                \
-    hak_builder_grow(b, (void **)&(array), &(cap), need, sizeof *(array))
+    (HAK_LIKELY((need) <= (cap)) ? 0 : hak_builder_grow(b, (void **)&(array), &(cap), need, sizeof *(array)))
 
 /* Word number of `count` fresh words on a cache line of their own. 0 on failure (word 0 is the header's). */
 uint64_t hak_words_take(hak_builder *b, uint64_t count);
 
+/* A further chunk for the stream, with room for count words. False on failure. */
+bool hak_stream_grow(hak_builder *b, hak_stream *s, uint32_t count);
+
 /* Word number for `count` consecutive words in the thread's stream. 0 on failure. */
-uint64_t hak_stream_take(hak_builder *b, hak_stream *s, uint32_t count);
+HAK_INLINE uint64_t hak_stream_take(hak_builder *b, hak_stream *s, uint32_t count)
+{
+    if (HAK_UNLIKELY(s->at + count > s->end) && !hak_stream_grow(b, s, count))
+        return 0;
+    uint64_t at = s->at;
+    s->at += count;
+    return at;
+}
 int hak_stream_put_number(hak_builder *b, hak_stream *s, unsigned code, uint64_t number);
 
 /* After the last event: the tables behind the streams, and the header. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/bits.h"
+#include "core/base/print.h"
 #include "replay/workload_build.h"
 
 #define CHUNK_FIRST    64u /* words */
@@ -78,26 +79,22 @@ uint64_t hak_words_take(hak_builder *b, uint64_t count)
     return at;
 }
 
-/* Word number for `count` consecutive words in the thread's stream; 0 on failure. */
-uint64_t hak_stream_take(hak_builder *b, hak_stream *s, uint32_t count)
+bool hak_stream_grow(hak_builder *b, hak_stream *s, uint32_t count)
 {
-    if (s->at + count > s->end) {
-        s->chunk_words = s->chunk_words == 0 ? CHUNK_FIRST : s->chunk_words * 2;
-        if (s->chunk_words > CHUNK_LAST)
-            s->chunk_words = CHUNK_LAST;
-        uint64_t chunk = hak_words_take(b, s->chunk_words);
-        if (chunk == 0)
-            return 0;
-        if (s->first == 0)
-            s->first = chunk;
-        else
-            b->w->words[s->at] = hak_w_number(HAK_W_JUMP, chunk);
-        s->at = chunk;
-        s->end = chunk + s->chunk_words - 1;
-    }
-    uint64_t at = s->at;
-    s->at += count;
-    return at;
+    s->chunk_words = s->chunk_words == 0 ? CHUNK_FIRST : s->chunk_words * 2;
+    if (s->chunk_words > CHUNK_LAST)
+        s->chunk_words = CHUNK_LAST;
+    hak_assert(count < CHUNK_FIRST);
+    uint64_t chunk = hak_words_take(b, s->chunk_words);
+    if (chunk == 0)
+        return false;
+    if (s->first == 0)
+        s->first = chunk;
+    else
+        b->w->words[s->at] = hak_w_number(HAK_W_JUMP, chunk);
+    s->at = chunk;
+    s->end = chunk + s->chunk_words - 1;
+    return true;
 }
 
 int hak_stream_put_number(hak_builder *b, hak_stream *s, unsigned code, uint64_t number)
