@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/import_view.h"
@@ -19,7 +20,8 @@
 
 #define TOOL             "hakmem-replay"
 #define REPEATS_MAX      20u
-#define REPEATS_FOR_OPS  500000u /* a short trace is repeated until it makes that many calls a run */
+#define REPEATS_FOR_OPS  500000u        /* a short trace is repeated until it makes that many calls a run */
+#define CACHE_FROM_BYTES (32 * HAK_MIB) /* smaller ones are compiled in no time */
 #define EXIT_TROUBLE     2
 #define EXIT_INTERRUPTED 130
 
@@ -68,30 +70,69 @@ static void show_progress(void *context, uint32_t done, uint32_t total, const ha
     fflush(stderr);
 }
 
-static hak_workload *load(const replay_settings *s, const char *path, char program[256])
+/* Where large workloads are kept: as asked for, or the user's cache folder, made when it is missing; "" if
+ * there is none. */
+static void cache_folder(const replay_settings *s, char *folder, size_t folder_bytes)
 {
-    hak_trace_error error = {.text = ""};
-    unsigned flags = s->workload_flags;
-    for (size_t i = 0; i < s->target_count; i++)
-        if (hak_target_policy(&s->targets[i]) != NULL)
-            flags |= HAK_WORKLOAD_CONTEXTS;
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    folder[0] = '\0';
+    if (s->cache != NULL) {
+        snprintf(folder, folder_bytes, "%s", strcmp(s->cache, "none") == 0 ? "" : s->cache);
+        return;
+    }
+    if (cache != NULL && cache[0] == '/')
+        snprintf(folder, folder_bytes, "%s", cache);
+    else if (home != NULL && home[0] == '/' && home[1] != '\0')
+        snprintf(folder, folder_bytes, "%s/.cache", home);
+    else
+        return;
+    mkdir(folder, 0700);
+    size_t len = strlen(folder);
+    snprintf(folder + len, folder_bytes - len, "/hakmem");
+    if (mkdir(folder, 0700) != 0 && access(folder, W_OK) != 0)
+        folder[0] = '\0';
+}
+
+static hak_workload *compile(const replay_settings *s, const char *path, unsigned flags, const char *folder)
+{
+    hak_trace_error error = {.text = ""}, why;
     hak_import_summary imported;
     hak_reader *reader = hak_import_open(path, s->format, s->reader_flags, &imported, &error);
     if (reader != NULL && imported.format != NULL && !s->quiet) {
         fputs(TOOL ": imported ", stderr);
         hak_import_print(stderr, &imported, "  ");
     }
-    hak_workload *workload = reader != NULL ? hak_workload_build(reader, s->order, flags, &error) : NULL;
-    if (workload == NULL) {
+    hak_workload *workload = reader != NULL ? hak_workload_build_in(reader, s->order, flags,
+                                                                    folder[0] != '\0' ? folder : "/var/tmp",
+                                                                    HAK_WORKLOAD_SPILL_BYTES, &error)
+                                            : NULL;
+    if (workload == NULL)
         hak_replay_trouble(path, error.text);
-    } else {
-        hak_trace_error why;
-        snprintf(program, 256, "%s", hak_reader_head(reader)->program);
-        if (hak_reader_partial(reader, &why) && !s->quiet)
-            hak_replay_trouble(path, why.text);
-    }
+    else if (hak_reader_partial(reader, &why) && !s->quiet)
+        hak_replay_trouble(path, why.text);
     if (reader != NULL)
         hak_reader_close(reader);
+    return workload;
+}
+
+static hak_workload *load(const replay_settings *s, const char *path)
+{
+    unsigned flags = s->workload_flags;
+    char folder[4096];
+    hak_workload_key key;
+    for (size_t i = 0; i < s->target_count; i++)
+        if (hak_target_policy(&s->targets[i]) != NULL)
+            flags |= HAK_WORKLOAD_CONTEXTS;
+    cache_folder(s, folder, sizeof folder);
+    bool kept = folder[0] != '\0' && !(s->reader_flags & HAK_READER_PARTIAL) &&
+                hak_workload_key_of(path, s->format, s->order, flags, &key) == 0;
+    hak_workload *workload = kept ? hak_workload_open(folder, &key) : NULL;
+    if (workload != NULL)
+        return workload;
+    workload = compile(s, path, flags, folder);
+    if (workload != NULL && kept && (s->cache != NULL || hak_workload_bytes(workload) >= CACHE_FROM_BYTES) &&
+        hak_workload_save(workload, folder, &key) != 0 && s->cache != NULL && !s->quiet)
+        hak_replay_trouble(folder, "the compiled trace cannot be kept there; it is replayed all the same");
     return workload;
 }
 
@@ -100,9 +141,10 @@ static int replay(const replay_settings *s, const char *path, hak_replayed *repl
     static char programs[REPLAY_MAX_TRACES][256];
     static size_t used;
     char *program = programs[used++];
-    hak_workload *workload = load(s, path, program);
+    hak_workload *workload = load(s, path);
     if (workload == NULL)
         return EXIT_TROUBLE;
+    snprintf(program, sizeof programs[0], "%s", hak_workload_program(workload));
     hak_trace_error error;
     progress_state state = {s, path, 0, isatty(2) != 0, false};
     hak_compare_options options = {

@@ -35,6 +35,7 @@ typedef enum option_id {
     OPTION_PLAIN,
     OPTION_JOBS,
     OPTION_SHARD,
+    OPTION_CACHE,
     OPTION_HTML,
     OPTION_BASELINE,
     OPTION_FAIL_IF,
@@ -90,6 +91,8 @@ static const option_row option_rows[] = {
     {"jobs", "N", OPTION_JOBS, 1, 64, "targets measured at once: faster, and noisier (default 1)"},
     {"shard", "I/N", OPTION_SHARD, 0, 0,
      "only every N-th round, from the I-th; join the --json of all with: merge"},
+    {"cache", "FOLDER|none", OPTION_CACHE, 0, 0,
+     "keep compiled traces there (default: large ones, in ~/.cache/hakmem)"},
     {"html", "FILE", OPTION_HTML, 0, 0, "also write one offline page: memory over time, latency, table"},
     {"baseline", "OLD.json", OPTION_BASELINE, 0, 0, "results of before, to be compared by --fail-if"},
     {"fail-if", "FIGURE>RATIO", OPTION_FAIL_IF, 0, 0,
@@ -352,6 +355,9 @@ static int option_apply(replay_settings *s, const option_row *row, const char *t
         return 0;
     case OPTION_SHARD:
         return shard_parse(s, text);
+    case OPTION_CACHE:
+        s->cache = text;
+        return 0;
     case OPTION_HTML:
         s->html = text;
         return 0;

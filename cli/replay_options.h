@@ -23,6 +23,7 @@ typedef struct replay_settings {
     bool json, quiet, aa, plain;
     unsigned workload_flags;
     uint32_t jobs, shard, shards;
+    const char *cache; /* folder, "none", or NULL: the user's */
     const char *html, *old_results, *fail_if;
     const char *colour;
     hak_train_options train; /* with export_path set: learn instead of compare */

@@ -106,8 +106,30 @@ static void epoch_enter(player *me, uint32_t epoch)
         hak_epochs_wait(&loop->epochs, epoch - loop->head->skew);
 }
 
+/* A stream's piece may have been begun that long before its last word was written, in the region's order. */
+static uint64_t window_bytes(const hak_loop *loop)
+{
+    return ((uint64_t)loop->head->threads_max + 16) * HAK_W_CHUNK_WORDS * 8;
+}
+
+/* Every HAK_W_MARK_EPOCHS epochs what lies behind all threads is let go: it is file-backed, so whoever still
+ * needs some of it reads it again. Keeps what is resident of the region at about window_bytes, which
+ * hak_loop_new touches beforehand. */
+static HAK_NOINLINE void region_drop(hak_loop *loop, uint32_t epoch)
+{
+    const uint64_t *marks = loop->region + loop->head->marks_at;
+    uint64_t reached = marks[epoch / HAK_W_MARK_EPOCHS] * 8, window = window_bytes(loop);
+    uint64_t until = reached > window ? hak_align_down(reached - window, HAK_OS_PAGE_BYTES) : 0;
+    uint64_t from = atomic_load_explicit(&loop->dropped_bytes, memory_order_relaxed);
+    if (until > from && atomic_compare_exchange_strong_explicit(&loop->dropped_bytes, &from, until,
+                                                                memory_order_relaxed, memory_order_relaxed))
+        madvise((char *)(uintptr_t)loop->region + from, until - from, MADV_DONTNEED);
+}
+
 static HAK_NOINLINE void epoch_change(player *me, uint32_t epoch)
 {
+    if (HAK_UNLIKELY(epoch % HAK_W_MARK_EPOCHS == 0) && me->loop->options.streamed)
+        region_drop(me->loop, epoch);
     hak_epochs_leave(&me->loop->epochs, me->epoch);
     epoch_enter(me, epoch);
 }
@@ -303,6 +325,13 @@ static void pass_prepare(hak_loop *loop)
     atomic_store(&loop->failed, 0);
     atomic_store(&loop->exited, 0);
     atomic_store(&loop->idle_ticks, 0);
+    if (loop->options.streamed) {
+        uint64_t first = window_bytes(loop), all = head->word_count * 8;
+        madvise((void *)(uintptr_t)loop->region, all, MADV_DONTNEED);
+        madvise((void *)(uintptr_t)loop->region, first < all ? first : all, MADV_POPULATE_READ);
+        madvise((void *)(uintptr_t)loop->region, all, MADV_SEQUENTIAL);
+        atomic_store(&loop->dropped_bytes, 0);
+    }
 }
 
 double hak_loop_ticks_per_ns(void)

@@ -59,6 +59,7 @@ struct hak_loop {
     _Atomic uint32_t exited;                          /* head of the list of players that exit, plus one */
     _Atomic uint64_t failed;
     _Atomic uint64_t idle_ticks;
+    _Atomic uint64_t dropped_bytes; /* of the region: no longer mapped in */
 };
 
 /* Rare entry points (loop_api.c). */

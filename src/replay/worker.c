@@ -400,7 +400,9 @@ int hak_worker_main(void)
             plan, "malloc does not come from this library: it could not be preloaded, or defines no malloc",
             "");
     const uint64_t *region =
-        mmap(NULL, plan->workload_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, HAK_PLAN_WORKLOAD_FD, 0);
+        mmap(NULL, plan->workload_bytes, PROT_READ,
+             MAP_SHARED | (plan->workload_bytes <= HAK_WORKLOAD_SPILL_BYTES ? MAP_POPULATE : 0),
+             HAK_PLAN_WORKLOAD_FD, 0);
     if (region == MAP_FAILED)
         return problem(plan, no_memory, "");
     if (plan->options.cpu >= 0) {
@@ -425,6 +427,7 @@ int hak_worker_main(void)
         .pollute_bytes = plan->options.pollute_bytes,
         .live = plan->kind == HAK_RUN_OBSERVED ? &plan->live : NULL,
         .begun = plan->begun,
+        .streamed = plan->workload_bytes > HAK_WORKLOAD_SPILL_BYTES,
         .latency = sets,
         .sites = plan->site_count != 0 ? hak_plan_sites(plan) : NULL,
     };

@@ -62,8 +62,14 @@ static HAK_NOINLINE int epoch_change(hak_builder *b, hak_stream *s, uint32_t epo
         return hak_builder_fail(b, "too many operations for this order; try --order=edges");
     if (HAK_BUILDER_GROW(b, b->epochs, b->epoch_cap, (size_t)epoch + 1) != 0)
         return -1;
-    if (epoch >= b->epoch_count)
-        b->epoch_count = epoch + 1;
+    while (epoch >= b->epoch_count) {
+        if (b->epoch_count % HAK_W_MARK_EPOCHS == 0) {
+            if (hak_array_grow((void **)&b->marks, &b->mark_cap, b->mark_count + 1, sizeof *b->marks) != 0)
+                return hak_builder_fail(b, "not enough memory to compile the trace");
+            b->marks[b->mark_count++] = b->w->word_count;
+        }
+        b->epoch_count++;
+    }
     b->epochs[epoch]++;
     bool first = s->epoch == HAK_W_EPOCH_NONE;
     s->epoch = epoch;
@@ -434,6 +440,12 @@ static int compile_all(hak_builder *b, hak_reader *reader)
 
 hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned flags, hak_trace_error *error)
 {
+    return hak_workload_build_in(reader, order, flags, NULL, 0, error);
+}
+
+hak_workload *hak_workload_build_in(hak_reader *reader, hak_order order, unsigned flags, const char *folder,
+                                    uint64_t spill_bytes, hak_trace_error *error)
+{
     if ((flags & (HAK_WORKLOAD_PACE | HAK_WORKLOAD_THINK)) &&
         hak_reader_head(reader)->clock != HAK_CLOCK_TSC) {
         snprintf(error->text, sizeof error->text,
@@ -451,6 +463,8 @@ hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned f
         .order = order,
         .flags = flags,
         .reader = reader,
+        .folder = folder,
+        .spill_bytes = spill_bytes,
         .budget_bytes = available_bytes() / 100 * BUDGET_PERCENT,
         .last_thread = UINT32_MAX,
         .first_event_ns = UINT64_MAX,
@@ -464,6 +478,7 @@ hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned f
     free(b.epochs);
     free(b.cells);
     free(b.first_ns);
+    free(b.marks);
     if (status == 0)
         return w;
     hak_workload_free(w);
@@ -483,6 +498,17 @@ void hak_workload_free(hak_workload *workload)
 void hak_workload_info_get(const hak_workload *workload, hak_workload_info *info)
 {
     *info = workload->info;
+}
+
+uint64_t hak_workload_bytes(const hak_workload *workload)
+{
+    return workload->word_count * 8;
+}
+
+const char *hak_workload_program(const hak_workload *workload)
+{
+    const hak_w_header *head = (const hak_w_header *)workload->words;
+    return ((const hak_w_saved *)(workload->words + head->saved_at))->program;
 }
 
 const uint64_t *hak_workload_region(const hak_workload *workload)

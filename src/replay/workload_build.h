@@ -13,7 +13,14 @@ struct hak_workload {
     uint64_t word_cap;
     uint64_t word_count;
     hak_workload_info info;
+    bool in_file; /* not in memory */
 };
+
+/* What a reader of a kept workload wants to know of the recording. */
+typedef struct hak_w_saved {
+    hak_workload_info info;
+    char program[256];
+} hak_w_saved;
 
 /* A block that is live where the builder stands. */
 typedef struct hak_live_block {
@@ -51,6 +58,10 @@ typedef struct hak_builder {
     uint64_t *first_ns; /* per context: when it was first seen, plus one; 0: not */
     uint32_t first_cap;
     uint64_t budget_bytes;
+    const char *folder; /* for what is large; NULL: memory only */
+    uint64_t spill_bytes;
+    uint64_t *marks;
+    size_t mark_count, mark_cap;
     hak_live_block *lives;
     uint32_t live_cap;
     hak_stream *streams;

@@ -1,5 +1,6 @@
 /* workload_finish.c: what is known only at the end of a trace: the tables of threads, epochs, contexts and of
  * the blocks that stay live. One thread per build. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -97,6 +98,21 @@ static int finish_contexts(hak_builder *b, hak_w_header *head)
     return 0;
 }
 
+static int finish_saved(hak_builder *b, hak_w_header *head)
+{
+    head->marks_at = hak_words_take(b, b->mark_count + 1);
+    head->saved_at = hak_words_take(b, sizeof(hak_w_saved) / 8 + 1);
+    if (head->marks_at == 0 || head->saved_at == 0)
+        return -1;
+    head->mark_count = b->mark_count;
+    if (b->mark_count != 0)
+        memcpy(b->w->words + head->marks_at, b->marks, b->mark_count * sizeof *b->marks);
+    hak_w_saved *saved = (hak_w_saved *)(b->w->words + head->saved_at);
+    *saved = (hak_w_saved){.info = b->w->info};
+    snprintf(saved->program, sizeof saved->program, "%s", hak_reader_head(b->reader)->program);
+    return 0;
+}
+
 int hak_builder_finish(hak_builder *b)
 {
     hak_w_header head = {
@@ -119,9 +135,11 @@ int hak_builder_finish(hak_builder *b)
         return -1;
     if (b->epoch_count != 0)
         memcpy(b->w->words + head.epochs_at, b->epochs, b->epoch_count * sizeof *b->epochs);
+    b->w->info.threads = b->stream_count;
+    if (finish_saved(b, &head) != 0)
+        return -1;
     head.word_count = b->w->word_count;
     memcpy(b->w->words, &head, sizeof head);
-    b->w->info.threads = b->stream_count;
     if (ftruncate(b->w->fd, (off_t)(b->w->word_count * 8)) != 0)
         return hak_builder_fail(b, "cannot trim the compiled trace");
     void *trimmed = mremap(b->w->words, b->w->word_cap * 8, b->w->word_count * 8, MREMAP_MAYMOVE);

@@ -1,6 +1,7 @@
 /* workload_format.h: the region that a compiled workload is, shared by its builder (workload.c) and the loop
  * that replays it (loop.c). Words of eight bytes, addressed by their number from the start of the region; no
- * pointers. Built and read on one machine by one version: never a file format. Read-only once built.
+ * pointers. Built and read on one machine by one version: where it is kept in a file, its key holds the
+ * version. Read-only once built.
  *
  * A thread's stream is a chain of words, ended by HAK_W_END; HAK_W_JUMP leads from chunk to chunk.
  *   one word     code:8 slot:28 size:28                        (sizes below 256 MiB; of a free: the block's,
@@ -13,13 +14,15 @@
 
 #include "core/base/types.h"
 
-#define HAK_W_MAGIC      UINT64_C(0x31444c4f574b4148) /* "HAKWOLD1" */
-#define HAK_W_SLOT_BITS  28
-#define HAK_W_SIZE_BITS  28
-#define HAK_W_MAX_SLOTS  ((uint32_t)1 << HAK_W_SLOT_BITS) /* per thread; cells likewise */
-#define HAK_W_SMALL_END  ((uint64_t)1 << HAK_W_SIZE_BITS)
-#define HAK_W_SLOT_MASK  ((uint64_t)HAK_W_MAX_SLOTS - 1)
-#define HAK_W_EPOCH_NONE UINT32_MAX
+#define HAK_W_MAGIC       UINT64_C(0x32444c4f574b4148) /* "HAKWOLD2" */
+#define HAK_W_SLOT_BITS   28
+#define HAK_W_SIZE_BITS   28
+#define HAK_W_MAX_SLOTS   ((uint32_t)1 << HAK_W_SLOT_BITS) /* per thread; cells likewise */
+#define HAK_W_SMALL_END   ((uint64_t)1 << HAK_W_SIZE_BITS)
+#define HAK_W_SLOT_MASK   ((uint64_t)HAK_W_MAX_SLOTS - 1)
+#define HAK_W_EPOCH_NONE  UINT32_MAX
+#define HAK_W_MARK_EPOCHS 128u
+#define HAK_W_CHUNK_WORDS 8192u /* greatest piece of a stream */
 
 typedef enum hak_w_code {
     HAK_W_MALLOC, /* an allocation's X form is the code plus one */
@@ -124,6 +127,11 @@ typedef struct hak_w_header {
     uint64_t contexts_at; /* of hak_w_context[context_count], hak_w_module[module_count], paths */
     uint64_t modules_at;
     uint64_t paths_at; /* NUL-terminated strings */
+    uint64_t saved_at; /* of hak_w_saved (workload_build.h) */
+    uint64_t marks_at; /* of uint64_t[mark_count]: how far the region reached when every HAK_W_MARK_EPOCHS-th
+                          epoch began */
+    uint64_t mark_count;
+    uint64_t key[2]; /* of a kept workload; else 0 */
     uint32_t thread_count;
     uint32_t threads_max; /* alive at once, as recorded */
     uint32_t epoch_count;

@@ -174,6 +174,24 @@ c = Check(); c.feed(open('page.html').read()); assert not c.open"
     [[ "$status" -eq 2 && "$output" == *"other options"* ]]
 }
 
+@test "a compiled trace is kept by the hash of what it was made of" {
+    mkdir kept
+    "$replay" -q --json --plain --cache=kept --rounds=1 --repeats=1 --target=glibc many.gz > first.json
+    [ "$(ls kept/*.workload | wc -l)" -eq 1 ]
+    inode=$(stat -c %i kept/*.workload)
+    "$replay" -q --json --plain --cache=kept --rounds=1 --repeats=1 --target=glibc many.gz > result.json
+    [ "$(stat -c %i kept/*.workload)" = "$inode" ]
+    json "r['traces'][0]['threads'] == 24 and r['traces'][0]['program'] == '/usr/bin/made'"
+    "$replay" -q --plain --cache=kept --order=edges --rounds=1 --repeats=1 --target=glibc many.gz > /dev/null
+    cp one.gz many.gz
+    "$replay" -q --json --plain --cache=kept --rounds=1 --repeats=1 --target=glibc many.gz > result.json
+    json "r['traces'][0]['threads'] == 1"
+    [ "$(ls kept/*.workload | wc -l)" -eq 3 ]
+    for file in kept/*.workload; do truncate -s -100 "$file"; done
+    "$replay" -q --json --plain --cache=kept --rounds=1 --repeats=1 --target=glibc many.gz > result.json
+    json "r['traces'][0]['operations'] > 10000"
+}
+
 @test "pace, think time and polluted caches: the waits are not counted" {
     printf '%s\n' "1: malloc 0x10 8 1000 1010" "1: free 0x10 50001000 50001010" "1: malloc 0x20 8 100001000 100001010" > slow.txt
     "$replay" -q --json --plain --rounds=1 --repeats=1 --target=glibc slow.txt > result.json

@@ -29,6 +29,8 @@ static hak_event *events;
 static uint32_t event_count;
 static uint32_t *freed_by; /* event that ends the block made by this one; 0: none */
 
+static const char *spill_folder; /* workloads go to a file there */
+
 /* The log: kind << 62 | event number of the block. */
 static _Atomic uint64_t *calls;
 static _Atomic uint32_t call_count;
@@ -110,7 +112,8 @@ static hak_workload *make(uint64_t seed, uint32_t threads, unsigned cross, uint3
     assert_int_equal(hak_writer_finish(writer, &tail, &error), 0);
     hak_reader *reader = hak_reader_open(path, 0, &error);
     assert_non_null(reader);
-    hak_workload *workload = hak_workload_build(reader, order, HAK_WORKLOAD_CONTEXTS, &error);
+    hak_workload *workload =
+        hak_workload_build_in(reader, order, HAK_WORKLOAD_CONTEXTS, spill_folder, HAK_MIB / 4, &error);
     assert_non_null(workload);
     hak_reader_close(reader);
     unlink(path);
@@ -208,7 +211,8 @@ static uint32_t skew(void)
 static hak_loop *loop_open(const hak_workload *workload)
 {
     static hak_api api;
-    static const hak_loop_options options = {.touch = HAK_TOUCH_NONE};
+    static hak_loop_options options = {.touch = HAK_TOUCH_NONE};
+    options.streamed = spill_folder != NULL;
     api = (hak_api){.malloc = check_malloc,
                     .calloc = check_calloc,
                     .realloc = check_realloc,
@@ -263,6 +267,36 @@ static void same_calls(void **unused)
             run(workload, 2, orders[o]);
             done(workload);
         }
+}
+
+/* From a file, dropped behind the threads as they go, and again from the file that was kept of it. */
+static void streamed_and_kept(void **unused)
+{
+    (void)unused;
+    char folder[] = "/tmp/replay_keep.XXXXXX", command[64];
+    const hak_workload_key key = {{1, 2}}, other = {{1, 3}};
+    assert_non_null(mkdtemp(folder));
+    spill_folder = folder;
+    hak_workload *workload = make(5, 9, 60, 300000, HAK_ORDER_WINDOW);
+    hak_workload_info info, kept_info;
+    hak_workload_info_get(workload, &info);
+    assert_int_equal(hak_workload_save(workload, folder, &key), 0);
+    hak_workload_free(workload);
+    assert_null(hak_workload_open(folder, &other));
+    hak_workload *kept = hak_workload_open(folder, &key);
+    assert_non_null(kept);
+    hak_workload_info_get(kept, &kept_info);
+    assert_memory_equal(&info, &kept_info, sizeof info);
+    assert_string_equal(hak_workload_program(kept), "p");
+    run(kept, 2, HAK_ORDER_WINDOW);
+    assert_int_equal(ftruncate(hak_workload_fd(kept), 0), -1); /* opened for reading */
+    done(kept);
+    spill_folder = NULL;
+    snprintf(command, sizeof command, "cd %s && truncate -s -8 *.workload", folder);
+    assert_int_equal(system(command), 0);
+    assert_null(hak_workload_open(folder, &key)); /* cut off */
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
 }
 
 /* What is live after the first `cut` calls, as the sum of a mixed number of each block. */
@@ -471,9 +505,10 @@ static void null_target(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_calls),  cmocka_unit_test(same_live_sets), cmocka_unit_test(rare_forms),
-        cmocka_unit_test(latencies),   cmocka_unit_test(window_holds),   cmocka_unit_test(info_is_right),
-        cmocka_unit_test(null_target),
+        cmocka_unit_test(same_calls),        cmocka_unit_test(same_live_sets),
+        cmocka_unit_test(streamed_and_kept), cmocka_unit_test(rare_forms),
+        cmocka_unit_test(latencies),         cmocka_unit_test(window_holds),
+        cmocka_unit_test(info_is_right),     cmocka_unit_test(null_target),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
