@@ -18,7 +18,7 @@
 /* What heaptrack calls an allocation info. */
 typedef struct kind {
     uint64_t size_bytes;
-    uint32_t trace;
+    uint64_t trace;
 } kind;
 
 typedef struct exporter {
@@ -61,20 +61,19 @@ static uint64_t rehash_string(const void *context, uint32_t number)
 
 static uint32_t string_of(exporter *e, const char *text)
 {
-    uint64_t hash = hash_text(text);
-    size_t at = hash;
+    size_t at = hash_text(text);
     uint32_t number;
-    for (; e->strings != NULL && hak_table_next(&e->strings_table, hash, &at, &number); at++) {
+    for (; e->strings != NULL && hak_table_next(&e->strings_table, &at, &number); at++) {
         if (strcmp(e->strings[number], text) == 0)
             return number + 1;
     }
     number = (uint32_t)e->strings_table.count;
-    if (!HAK_GROW(&e->strings, &e->strings_room, (size_t)number + 1)) {
+    if (!HAK_GROW(&e->strings, &e->strings_room, (size_t)number + 1) || e->strings == NULL) {
         e->failed = true;
         return 0;
     }
     e->strings[number] = text;
-    e->failed |= !hak_table_put(&e->strings_table, at, hash, rehash_string, e);
+    e->failed |= !hak_table_put(&e->strings_table, at, rehash_string, e);
     fprintf(e->out, "s %zx %s\n", strlen(text), text);
     return number + 1;
 }
@@ -106,10 +105,9 @@ static void put_pointer(exporter *e, uint64_t pc, const uint32_t *places, uint32
 
 static uint32_t pointer_of(exporter *e, uint32_t node, uint64_t pc, uint64_t time_ns)
 {
-    uint64_t hash = hak_mix64(pc);
-    size_t at = hash;
+    size_t at = hak_mix64(pc);
     uint32_t number;
-    for (; e->pcs != NULL && hak_table_next(&e->pcs_table, hash, &at, &number); at++) {
+    for (; e->pcs != NULL && hak_table_next(&e->pcs_table, &at, &number); at++) {
         if (e->pcs[number] == pc)
             return number + 1;
     }
@@ -121,7 +119,7 @@ static uint32_t pointer_of(exporter *e, uint32_t node, uint64_t pc, uint64_t tim
         return 0;
     }
     e->pcs[number] = pc;
-    e->failed |= !hak_table_put(&e->pcs_table, at, hash, rehash_pc, e);
+    e->failed |= !hak_table_put(&e->pcs_table, at, rehash_pc, e);
     put_pointer(e, pc, places, (uint32_t)count);
     return number + 1;
 }
@@ -158,11 +156,11 @@ static uint64_t rehash_kind(const void *context, uint32_t number)
 
 static uint32_t kind_of(exporter *e, uint64_t size_bytes, uint32_t trace)
 {
-    uint64_t hash = hash_kind(size_bytes, trace);
-    size_t at = hash;
-    uint32_t number;
-    for (; e->kinds != NULL && hak_table_next(&e->kinds_table, hash, &at, &number); at++) {
-        if (e->kinds[number].size_bytes == size_bytes && e->kinds[number].trace == trace)
+    size_t at = hash_kind(size_bytes, trace);
+    uint32_t number = 0;
+    for (; e->kinds != NULL && hak_table_next(&e->kinds_table, &at, &number); at++) {
+        const kind *known = &e->kinds[number];
+        if (memcmp(known, &(kind){.size_bytes = size_bytes, .trace = trace}, sizeof *known) == 0)
             return number;
     }
     number = (uint32_t)e->kinds_table.count;
@@ -170,8 +168,8 @@ static uint32_t kind_of(exporter *e, uint64_t size_bytes, uint32_t trace)
         e->failed = true;
         return 0;
     }
-    e->kinds[number] = (kind){size_bytes, trace};
-    e->failed |= !hak_table_put(&e->kinds_table, at, hash, rehash_kind, e);
+    e->kinds[number] = (kind){.size_bytes = size_bytes, .trace = trace};
+    e->failed |= !hak_table_put(&e->kinds_table, at, rehash_kind, e);
     fprintf(e->out, "a %" PRIx64 " %" PRIx32 "\n", size_bytes, trace);
     return number;
 }

@@ -107,20 +107,19 @@ static uint64_t rehash_text(const void *context, uint32_t number)
 /* Number of a text that outlives the encoder; 0 is "". */
 static uint64_t string_of(encoder *e, const char *text)
 {
-    uint64_t hash = hash_text(text);
-    size_t at = hash;
+    size_t at = hash_text(text);
     uint32_t number;
-    for (; e->strings != NULL && hak_table_next(&e->strings_table, hash, &at, &number); at++) {
+    for (; e->strings != NULL && hak_table_next(&e->strings_table, &at, &number); at++) {
         if (strcmp(e->strings[number], text) == 0)
             return number;
     }
     number = (uint32_t)e->strings_table.count;
-    if (!HAK_GROW(&e->strings, &e->strings_room, (size_t)number + 1)) {
+    if (!HAK_GROW(&e->strings, &e->strings_room, (size_t)number + 1) || e->strings == NULL) {
         e->failed = true;
         return 0;
     }
     e->strings[number] = text;
-    e->failed |= !hak_table_put(&e->strings_table, at, hash, rehash_text, e);
+    e->failed |= !hak_table_put(&e->strings_table, at, rehash_text, e);
     return number;
 }
 
@@ -229,10 +228,9 @@ static uint64_t rehash_location(const void *context, uint32_t number)
 /* Written when new, between two samples. */
 static uint64_t location_of(encoder *e, const uint32_t *places, uint32_t count)
 {
-    uint64_t hash = hash_places(places, count);
-    size_t at = hash;
+    size_t at = hash_places(places, count);
     uint32_t number;
-    for (; hak_table_next(&e->locations_table, hash, &at, &number); at++) {
+    for (; hak_table_next(&e->locations_table, &at, &number); at++) {
         if (e->locations[number].count == count &&
             memcmp(e->links + e->locations[number].first, places, count * sizeof *places) == 0)
             return (uint64_t)number + 1;
@@ -246,7 +244,7 @@ static uint64_t location_of(encoder *e, const uint32_t *places, uint32_t count)
     memcpy(e->links + e->links_count, places, count * sizeof *places);
     e->locations[number] = (location){(uint32_t)e->links_count, count};
     e->links_count += count;
-    e->failed |= !hak_table_put(&e->locations_table, at, hash, rehash_location, e);
+    e->failed |= !hak_table_put(&e->locations_table, at, rehash_location, e);
     put_location(e, (uint64_t)number + 1, places, count);
     return (uint64_t)number + 1;
 }

@@ -20,7 +20,7 @@ static const char *base_name(const char *path)
 /* One sentence of evidence and saving. */
 static void explain(const report *r, const hak_advice *advice, char *out, size_t room)
 {
-    const hak_usage *u = &r->list[advice->site].usage;
+    const hak_usage *u = r->list[advice->site].usage;
     char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER], d[REPORT_NUMBER];
     switch (advice->kind) {
     case HAK_ADVICE_RESERVE:
@@ -70,7 +70,7 @@ static void print_policy(const report *r, FILE *out)
     char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER];
     const hak_site *worst = &r->list[0];
     for (size_t i = 1; i < r->list_count; i++) {
-        if (r->list[i].usage.pinned_bytes > worst->usage.pinned_bytes)
+        if (r->list[i].usage->pinned_bytes > worst->usage->pinned_bytes)
             worst = &r->list[i];
     }
     fprintf(out,

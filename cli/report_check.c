@@ -284,7 +284,7 @@ static void look_at_whole(const report *r, const report_check *check, finding *f
     }
     for (size_t i = 0; check->metric->part != NULL && i < r->list_count; i++) {
         if (r->list[i].frames_count != 0)
-            see_place(f, check->metric->part(&r->list[i].usage), hak_sites_frames(r->sites, &r->list[i])[0]);
+            see_place(f, check->metric->part(r->list[i].usage), hak_sites_frames(r->sites, &r->list[i])[0]);
     }
 }
 

@@ -221,9 +221,9 @@ void report_diff_json(const report *base, const report *new, FILE *out)
     size_t shown = pairs != NULL ? report_shown(new, count) : 0;
     for (size_t i = 0; i < shown; i++) {
         fputs(i == 0 ? "\n{\"base\":" : ",\n{\"base\":", out);
-        json_usage(out, pairs[i].base != NULL ? &pairs[i].base->usage : NULL);
+        json_usage(out, pairs[i].base != NULL ? pairs[i].base->usage : NULL);
         fputs(",\"new\":", out);
-        json_usage(out, pairs[i].new != NULL ? &pairs[i].new->usage : NULL);
+        json_usage(out, pairs[i].new != NULL ? pairs[i].new->usage : NULL);
         json_frames(out, pairs[i].new != NULL ? new : base,
                     pairs[i].new != NULL ? pairs[i].new : pairs[i].base);
         fputc('}', out);

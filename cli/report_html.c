@@ -11,7 +11,14 @@
 #include "cli/report_page.h"
 #include "replay/slices.h"
 
-enum { NODES_MAX = 12000, SITES_MAX = 2000, THREADS_MAX = 1000, PAIRS_MAX = 50, SLICES = 128 };
+enum {
+    NODES_MAX = 12000,
+    SITES_MAX = 2000,
+    THREADS_MAX = 1000,
+    PAIRS_MAX = 50,
+    SLICES = 128,
+    LIVES = (HAK_LIFE_BUCKETS + 1) / 2
+};
 
 #define NO_FRAME UINT32_MAX
 
@@ -304,7 +311,7 @@ static void put_time(page *p)
 
 static void put_site(page *p, const hak_site *site)
 {
-    const hak_usage *u = &site->usage;
+    const hak_usage *u = site->usage;
     const uint32_t *frames = hak_sites_frames(p->r->sites, site);
     uint64_t p50 = hak_life_time_ns(site->life, u->live_blocks, 0.5);
     fputs("\n{\"frames\":[", p->out);
@@ -338,7 +345,7 @@ static void put_sites(page *p)
 
 static void put_histograms(page *p)
 {
-    uint64_t lives[HAK_LIFE_BUCKETS / 2] = {0};
+    uint64_t lives[LIVES] = {0};
     bool first = true;
     fputs(",\n\"sizes\":[", p->out);
     for (unsigned bits = 0; bits < HAK_SIZE_BUCKETS; bits++) {
@@ -359,7 +366,7 @@ static void put_histograms(page *p)
             lives[k / 2] += hak_life_time_count(p->r->list[i].life, k);
     }
     fputs("],\n\"lives\":[", p->out);
-    for (unsigned k = 0; k < HAK_LIFE_BUCKETS / 2; k++)
+    for (unsigned k = 0; k < LIVES; k++)
         fprintf(p->out, "[%" PRIu64 ",%" PRIu64 "],", (UINT64_C(1) << (2 * k)) * HAK_LIFE_UNIT_NS, lives[k]);
     fprintf(p->out, "[null,%" PRIu32 "]]", p->r->total.live_blocks);
 }

@@ -220,7 +220,7 @@ void json_frames(FILE *out, const report *r, const hak_site *site)
 
 static void put_site(const report *r, const hak_site *site, FILE *out)
 {
-    const hak_usage *u = &site->usage;
+    const hak_usage *u = site->usage;
     fprintf(out, "{\"contexts\":%" PRIu32, site->contexts);
     put_usage(out, u);
     put_optional(out, "life_p50_ns", hak_life_time_ns(site->life, u->live_blocks, 0.5));
@@ -275,7 +275,7 @@ void report_csv(const report *r, FILE *out)
           out);
     for (size_t i = 0; i < report_shown(r, r->list_count); i++) {
         const hak_site *site = &r->list[i];
-        const hak_usage *u = &site->usage;
+        const hak_usage *u = site->usage;
         fprintf(out,
                 "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
                 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64,
@@ -299,6 +299,6 @@ void report_csv(const report *r, FILE *out)
         if (site->frames_count == 0)
             put_field(out, "");
         put_field(out, text);
-        fprintf(out, ",%" PRIu64 ",%" PRIu64 "\r\n", u->pinned_bytes, u->grown_bytes);
+        fprintf(out, ",%" PRIu64 ",%" PRIu64 "\r\n", (uint64_t)u->pinned_bytes, u->grown_bytes);
     }
 }

@@ -20,7 +20,7 @@ void report_temporary(const report *r, FILE *out)
     size_t shown = report_shown(r, r->list_count);
     size_t more = 0;
     for (size_t i = 0; i < r->list_count; i++) {
-        const hak_usage *u = &r->list[i].usage;
+        const hak_usage *u = r->list[i].usage;
         if (u->temporary == 0)
             continue;
         if (shown == 0) {
@@ -56,8 +56,8 @@ static void print_histogram(const hak_site *site, FILE *out)
 {
     static const char *const bars[BAR_STEPS + 1] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     uint64_t counts[STEPS] = {0};
-    uint64_t most = site->usage.live_blocks;
-    counts[STEPS - 1] = site->usage.live_blocks;
+    uint64_t most = site->usage->live_blocks;
+    counts[STEPS - 1] = site->usage->live_blocks;
     for (unsigned i = 0; site->life != NULL && i < HAK_LIFE_BUCKETS; i++)
         counts[step_of(i)] += hak_life_time_count(site->life, i);
     for (unsigned i = 0; i < STEPS; i++)
@@ -82,10 +82,10 @@ void report_lifetimes(const report *r, FILE *out)
     for (size_t i = 0; i < shown; i++) {
         const hak_site *site = &r->list[i];
         char n[REPORT_NUMBER], text[REPORT_LINE];
-        report_cell(out, format_count(n, site->usage.calls), 9);
+        report_cell(out, format_count(n, site->usage->calls), 9);
         print_histogram(site, out);
-        report_cell(out, format_life(n, hak_life_time_ns(site->life, site->usage.live_blocks, 0.5)), 13);
-        report_cell(out, format_life(n, hak_life_time_ns(site->life, site->usage.live_blocks, 0.99)), 10);
+        report_cell(out, format_life(n, hak_life_time_ns(site->life, site->usage->live_blocks, 0.5)), 13);
+        report_cell(out, format_life(n, hak_life_time_ns(site->life, site->usage->live_blocks, 0.99)), 10);
         format_site(text, sizeof text, r, site);
         fprintf(out, "  ");
         report_last(r, out, text, 9 + 5 * STEPS + 13 + 10 + 2);

@@ -185,7 +185,7 @@ static int merge_trace(report *r, report_trace *t, unsigned needs)
         return report_trouble(t->path, "out of memory");
     if ((r->tree != NULL && hak_tree_add(r->tree, t->stacks, t->profile, t->tree_nodes, &error) != 0) ||
         (r->inverted != NULL && hak_tree_add(r->inverted, t->stacks, t->profile, NULL, &error) != 0) ||
-        hak_sites_add(r->sites, t->stacks, t->profile, true, &error) != 0)
+        hak_sites_add(r->sites, t->stacks, t->profile, &error) != 0)
         return report_trouble(t->path, error.text);
     r->peak_bytes += t->profile->peak_bytes;
     return REPORT_FINE;
@@ -218,7 +218,7 @@ int report_load(report *r, const report_options *options, hak_places *places, ch
     report_sort(list, r->list_count, options->order);
     r->list = list;
     for (size_t i = 0; i < r->list_count; i++)
-        hak_usage_add(&r->total, &list[i].usage);
+        hak_usage_add(&r->total, list[i].usage);
     return REPORT_FINE;
 }
 

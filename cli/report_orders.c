@@ -6,47 +6,47 @@
 
 static uint64_t key_peak(const hak_site *site)
 {
-    return site->usage.at_peak_bytes;
+    return site->usage->at_peak_bytes;
 }
 
 static uint64_t key_calls(const hak_site *site)
 {
-    return site->usage.calls;
+    return site->usage->calls;
 }
 
 static uint64_t key_bytes(const hak_site *site)
 {
-    return site->usage.bytes;
+    return site->usage->bytes;
 }
 
 static uint64_t key_live(const hak_site *site)
 {
-    return site->usage.live_bytes;
+    return site->usage->live_bytes;
 }
 
 static uint64_t key_temporary(const hak_site *site)
 {
-    return site->usage.temporary;
+    return site->usage->temporary;
 }
 
 static uint64_t key_lifetime(const hak_site *site)
 {
-    return hak_life_time_ns(site->life, site->usage.live_blocks, 0.5);
+    return hak_life_time_ns(site->life, site->usage->live_blocks, 0.5);
 }
 
 static uint64_t key_copied(const hak_site *site)
 {
-    return site->usage.copied_bytes + site->usage.grown_bytes;
+    return site->usage->copied_bytes + site->usage->grown_bytes;
 }
 
 static uint64_t key_remote(const hak_site *site)
 {
-    return site->usage.freed_remotely;
+    return site->usage->freed_remotely;
 }
 
 static uint64_t key_pinned(const hak_site *site)
 {
-    return site->usage.pinned_bytes;
+    return site->usage->pinned_bytes;
 }
 
 static void text_copied(char *out, const hak_site *site)
@@ -56,12 +56,12 @@ static void text_copied(char *out, const hak_site *site)
 
 static void text_remote(char *out, const hak_site *site)
 {
-    format_share(out, site->usage.freed_remotely, site->usage.freed);
+    format_share(out, site->usage->freed_remotely, site->usage->freed);
 }
 
 static void text_pinned(char *out, const hak_site *site)
 {
-    format_bytes(out, site->usage.pinned_bytes);
+    format_bytes(out, site->usage->pinned_bytes);
 }
 
 static const report_order orders[] = {
@@ -93,8 +93,8 @@ static int by_key(const void *a, const void *b)
     const hak_site *x = a;
     const hak_site *y = b;
     const uint64_t keys[][2] = {{sorted_by->key(x), sorted_by->key(y)},
-                                {x->usage.calls, y->usage.calls},
-                                {x->usage.bytes, y->usage.bytes},
+                                {x->usage->calls, y->usage->calls},
+                                {x->usage->bytes, y->usage->bytes},
                                 {y->frames, x->frames}};
     for (size_t i = 0; i < HAK_COUNT_OF(keys); i++) {
         if (keys[i][0] != keys[i][1])

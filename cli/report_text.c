@@ -71,32 +71,32 @@ void report_remarks(const report *r, FILE *out)
 
 static void text_calls(char *out, const hak_site *site)
 {
-    format_count(out, site->usage.calls);
+    format_count(out, site->usage->calls);
 }
 
 static void text_bytes(char *out, const hak_site *site)
 {
-    format_bytes(out, site->usage.bytes);
+    format_bytes(out, site->usage->bytes);
 }
 
 static void text_peak(char *out, const hak_site *site)
 {
-    format_bytes(out, site->usage.at_peak_bytes);
+    format_bytes(out, site->usage->at_peak_bytes);
 }
 
 static void text_left(char *out, const hak_site *site)
 {
-    format_bytes(out, site->usage.live_bytes);
+    format_bytes(out, site->usage->live_bytes);
 }
 
 static void text_temporary(char *out, const hak_site *site)
 {
-    format_share(out, site->usage.temporary, site->usage.calls);
+    format_share(out, site->usage->temporary, site->usage->calls);
 }
 
 static void text_life(char *out, const hak_site *site)
 {
-    uint64_t ns = hak_life_time_ns(site->life, site->usage.live_blocks, 0.5);
+    uint64_t ns = hak_life_time_ns(site->life, site->usage->live_blocks, 0.5);
     if (ns == UINT64_MAX)
         snprintf(out, REPORT_NUMBER, "to exit");
     else if (ns <= HAK_LIFE_UNIT_NS)
@@ -107,7 +107,7 @@ static void text_life(char *out, const hak_site *site)
 
 static void text_events(char *out, const hak_site *site)
 {
-    uint64_t count = hak_life_events(site->life, site->usage.live_blocks, 0.5);
+    uint64_t count = hak_life_events(site->life, site->usage->live_blocks, 0.5);
     if (count == UINT64_MAX)
         snprintf(out, REPORT_NUMBER, "–");
     else
@@ -181,7 +181,7 @@ void report_sites_table(const report *r, FILE *out)
         return;
     hak_usage rest = {.calls = 0};
     for (size_t i = shown; i < r->list_count; i++)
-        hak_usage_add(&rest, &r->list[i].usage);
+        hak_usage_add(&rest, r->list[i].usage);
     char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER];
     fprintf(out, "%s  %zu more sites: %s calls, %s, %s at peak (--top=0 shows all)%s\n", report_dim(r),
             r->list_count - shown, format_count(a, rest.calls), format_bytes(b, rest.bytes),
@@ -192,7 +192,7 @@ void report_sites_table(const report *r, FILE *out)
 
 static uint64_t copied(const hak_site *site)
 {
-    return site->usage.copied_bytes + site->usage.grown_bytes;
+    return site->usage->copied_bytes + site->usage->grown_bytes;
 }
 
 static int by_copied(const void *a, const void *b)
@@ -216,7 +216,7 @@ void report_growers(const report *r, FILE *out)
                 report_plain(r));
     }
     for (size_t i = 0; i < count && i < GROWERS; i++) {
-        const hak_usage *u = &growers[i]->usage;
+        const hak_usage *u = growers[i]->usage;
         char n[REPORT_NUMBER], text[REPORT_LINE];
         report_cell(out, format_count(n, u->reallocs + u->grown), 9);
         report_cell(out, format_share(n, u->moved + u->grown, u->reallocs + u->grown), 8);

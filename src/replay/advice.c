@@ -56,7 +56,7 @@ static bool remote(const hak_usage *u, const hak_usage *total, hak_advice *out)
 
 static bool huge(const hak_site *site, uint64_t peak_bytes, hak_advice *out)
 {
-    const hak_usage *u = &site->usage;
+    const hak_usage *u = site->usage;
     out->bytes = u->max_bytes;
     out->calls = u->max_bytes / OS_PAGE_BYTES - u->max_bytes / HUGE_PAGE_BYTES;
     out->weight = share(u->max_bytes, peak_bytes) / 4;
@@ -81,7 +81,7 @@ size_t hak_advice_find(const hak_site *sites, size_t count, const hak_usage *tot
 {
     size_t found = 0;
     for (size_t i = 0; max != 0 && i < count; i++) {
-        const hak_usage *u = &sites[i].usage;
+        const hak_usage *u = sites[i].usage;
         hak_advice advice = {.kind = HAK_ADVICE_RESERVE, .site = (uint32_t)i};
         if (reserve(u, total, &advice))
             found = put(out, found, max, advice);
@@ -105,7 +105,7 @@ hak_lifetime_mix hak_advice_mix(const hak_site *sites, size_t count)
 {
     hak_lifetime_mix mix = {.short_calls = 0};
     for (size_t i = 0; i < count; i++) {
-        const hak_usage *u = &sites[i].usage;
+        const hak_usage *u = sites[i].usage;
         if (u->calls < LEAST_CASES)
             continue;
         if (hak_life_events(sites[i].life, u->live_blocks, 0.99) <= SHORT_LIFE_EVENTS) {

@@ -8,9 +8,9 @@
 
 /* Bucket i holds [2^i, 2^(i+1)) units, 0 also what is less, the last also what is more. The unit of time is
  * 64 ns, that of events 1. */
-#define HAK_LIFE_BUCKETS       40
+#define HAK_LIFE_BUCKETS       33
 #define HAK_LIFE_UNIT_NS       64
-#define HAK_LIFE_EVENT_BUCKETS 32
+#define HAK_LIFE_EVENT_BUCKETS 24
 
 typedef struct hak_life {
     uint16_t time[HAK_LIFE_BUCKETS];

@@ -15,10 +15,14 @@
 /* A return address with what is inlined around its call. */
 typedef struct chain {
     uint64_t pc;
-    uint32_t module; /* number in the trace */
-    uint32_t first;  /* in links */
-    uint32_t count;
+    uint32_t first;       /* in links */
+    uint32_t module : 24; /* number in the trace; NO_MODULE */
+    uint32_t count : 8;
 } chain;
+
+#define NO_MODULE ((uint32_t)0xffffff)
+_Static_assert(HAK_TRACE_MAX_MODULES < NO_MODULE && HAK_SYMBOL_MAX_FRAMES < 256,
+               "a chain's fields hold them");
 
 struct hak_places {
     unsigned flags;
@@ -98,10 +102,9 @@ static uint64_t rehash_place(const void *context, uint32_t number)
 /* Number of the place; UINT32_MAX: no memory. */
 static uint32_t intern_place(hak_places *places, const hak_place *place)
 {
-    uint64_t hash = hash_place(places, place);
-    size_t at = hash;
+    size_t at = hash_place(places, place);
     uint32_t number;
-    for (; hak_table_next(&places->table, hash, &at, &number); at++) {
+    for (; hak_table_next(&places->table, &at, &number); at++) {
         if (same_place(places, &places->places[number], place))
             return number;
     }
@@ -109,7 +112,7 @@ static uint32_t intern_place(hak_places *places, const hak_place *place)
     if (!HAK_GROW(&places->places, &places->places_room, (size_t)number + 1))
         return UINT32_MAX;
     places->places[number] = *place;
-    return hak_table_put(&places->table, at, hash, rehash_place, places) ? number : UINT32_MAX;
+    return hak_table_put(&places->table, at, rehash_place, places) ? number : UINT32_MAX;
 }
 
 static const char *module_path(hak_places *places, const char *path)
@@ -202,7 +205,7 @@ static uint32_t symbols_of(hak_stacks *stacks, uint32_t number, const hak_trace_
 static bool fill_chain(hak_stacks *stacks, chain *c)
 {
     hak_place place = {.module = "", .offset = c->pc};
-    if (c->module == HAK_TRACE_MODULE_NONE)
+    if (c->module == NO_MODULE)
         return add_link(stacks, c, &place);
     uint32_t modules;
     const hak_trace_module *module = &hak_reader_modules(stacks->reader, &modules)[c->module];
@@ -232,13 +235,13 @@ static uint32_t module_of(const hak_stacks *stacks, uint64_t pc, uint64_t time_n
 {
     uint32_t count;
     const hak_trace_module *modules = hak_reader_modules(stacks->reader, &count);
-    uint32_t best = HAK_TRACE_MODULE_NONE;
+    uint32_t best = NO_MODULE;
     for (uint32_t i = count; i-- != 0;) {
         if (pc < modules[i].start || pc >= modules[i].end)
             continue;
         if (time_ns >= modules[i].from_ns && time_ns < modules[i].to_ns)
             return i;
-        best = best == HAK_TRACE_MODULE_NONE ? i : best;
+        best = best == NO_MODULE ? i : best;
     }
     return best;
 }
@@ -246,10 +249,9 @@ static uint32_t module_of(const hak_stacks *stacks, uint64_t pc, uint64_t time_n
 static uint32_t intern_chain(hak_stacks *stacks, uint64_t pc, uint64_t time_ns)
 {
     uint32_t module = module_of(stacks, pc - 1, time_ns);
-    uint64_t hash = hash_chain(pc, module);
-    size_t at = hash;
+    size_t at = hash_chain(pc, module);
     uint32_t number;
-    for (; hak_table_next(&stacks->table, hash, &at, &number); at++) {
+    for (; hak_table_next(&stacks->table, &at, &number); at++) {
         if (stacks->chains[number].pc == pc && stacks->chains[number].module == module)
             return number;
     }
@@ -259,7 +261,7 @@ static uint32_t intern_chain(hak_stacks *stacks, uint64_t pc, uint64_t time_ns)
         !HAK_GROW(&stacks->chains, &stacks->chains_room, (size_t)number + 1) || !fill_chain(stacks, &made))
         return UINT32_MAX;
     stacks->chains[number] = made;
-    return hak_table_put(&stacks->table, at, hash, rehash_chain, stacks) ? number : UINT32_MAX;
+    return hak_table_put(&stacks->table, at, rehash_chain, stacks) ? number : UINT32_MAX;
 }
 
 static const chain *chain_of(hak_stacks *stacks, uint32_t node, uint64_t time_ns)

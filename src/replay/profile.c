@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/bits.h"
+#include "replay/feed.h"
 #include "replay/pins.h"
 #include "trace/error.h"
 #include "trace/grow.h"
@@ -58,7 +59,7 @@ typedef struct build {
     double looked_weight;
     uint64_t live_bytes;
     uint64_t live_blocks;
-    uint64_t peak_number;
+    uint32_t peak_number;
     uint64_t next_point_ns;
     uint64_t point_max_bytes;
     uint64_t last_ns;
@@ -68,10 +69,8 @@ typedef struct build {
 
 /* ---- tables that follow the reader's ---- */
 
-static bool follow_nodes(build *b)
+static bool follow_nodes(build *b, uint32_t count)
 {
-    uint32_t count;
-    hak_reader_nodes(b->reader, &count);
     if (!HAK_GROW(&b->context_of, &b->context_of_room, count))
         return false;
     if (count > b->context_of_count)
@@ -80,10 +79,8 @@ static bool follow_nodes(build *b)
     return true;
 }
 
-static bool follow_threads(build *b)
+static bool follow_threads(build *b, uint32_t count)
 {
-    uint32_t count;
-    hak_reader_threads(b->reader, &count);
     hak_profile *p = b->profile;
     if (!HAK_GROW(&p->threads, &b->threads_room, count) || !HAK_GROW(&b->threads, &b->last_room, count))
         return false;
@@ -95,9 +92,9 @@ static bool follow_threads(build *b)
     return true;
 }
 
-static bool follow_blocks(build *b)
+static bool follow_blocks(build *b, uint32_t slots)
 {
-    uint32_t count = hak_reader_slots(b->reader) + 1;
+    uint32_t count = slots + 1;
     if (!HAK_GROW(&b->blocks, &b->blocks_room, count))
         return false;
     for (uint32_t i = b->blocks_count; i < count; i++)
@@ -106,9 +103,10 @@ static bool follow_blocks(build *b)
     return true;
 }
 
-static bool follow_tables(build *b)
+static bool follow_tables(build *b, const hak_feed_batch *batch)
 {
-    return follow_nodes(b) && follow_threads(b) && follow_blocks(b);
+    return follow_nodes(b, batch->nodes) && follow_threads(b, batch->threads) &&
+           follow_blocks(b, batch->slots);
 }
 
 /* The context of a node, made when new; NULL: no memory. */
@@ -180,7 +178,8 @@ static HAK_NOINLINE void look_at_pins(build *b, uint64_t number)
         const block *at = &b->blocks[slot];
         if (at->context == UNCOUNTED || at->slab == HAK_PIN_NONE)
             continue;
-        hak_profile_at(b->profile, at->context)->pinned += weight * hak_pins_share(&b->pins, at->slab);
+        hak_profile_at(b->profile, at->context)->usage.pinned_bytes +=
+            weight * hak_pins_share(&b->pins, at->slab);
     }
     b->looked_weight += weight;
     b->looked_at = number;
@@ -447,13 +446,15 @@ static void take_event(build *b, const hak_event *event, uint64_t number)
 static void finish_contexts(build *b)
 {
     hak_profile *p = b->profile;
+    double pinned = 0;
     for (uint32_t i = 0; i < p->contexts_count; i++) {
         hak_profile_context *context = hak_profile_at(p, i);
         before_change(b, context);
-        if (b->looked_weight > 0)
-            context->usage.pinned_bytes = (uint64_t)(context->pinned / b->looked_weight);
-        p->pinned_bytes += context->usage.pinned_bytes;
+        if (b->looked_weight > 0) /* until here it was bytes times events */
+            context->usage.pinned_bytes /= b->looked_weight;
+        pinned += context->usage.pinned_bytes;
     }
+    p->pinned_bytes = (uint64_t)pinned;
 }
 
 static void finish(build *b)
@@ -501,22 +502,29 @@ static void take_events(build *b, const hak_event *events, size_t count)
 }
 
 /* Past the range the rest is still read: names of modules and threads and the tail come from there. */
-static int read_events(build *b, hak_trace_error *error)
+static int read_batches(build *b, hak_feed *feed, hak_trace_error *error)
 {
-    const hak_event *events;
-    size_t count;
+    hak_feed_batch batch;
     int got;
-    while ((got = hak_reader_next(b->reader, &events, &count, error)) == 1) {
-        if (!follow_tables(b))
+    while ((got = hak_feed_next(feed, &batch, error)) == 1) {
+        if (!follow_tables(b, &batch))
             return hak_trace_fail(error, "out of memory");
         if (!b->ended)
-            take_events(b, events, count);
+            take_events(b, batch.events, batch.count);
     }
-    if (got != 0)
-        return -1;
-    if (!b->no_memory && follow_tables(b))
+    if (got == 0 && (b->no_memory || !follow_tables(b, &batch)))
+        return hak_trace_fail(error, "out of memory");
+    return got;
+}
+
+static int read_events(build *b, hak_trace_error *error)
+{
+    hak_feed *feed = hak_feed_start(b->reader);
+    int result = feed != NULL ? read_batches(b, feed, error) : hak_trace_fail(error, "out of memory");
+    hak_feed_end(feed);
+    if (result == 0)
         finish(b);
-    return b->no_memory ? hak_trace_fail(error, "out of memory") : 0;
+    return result;
 }
 
 hak_profile *hak_profile_build(hak_reader *reader, const hak_profile_options *options, hak_trace_error *error)
@@ -542,22 +550,14 @@ hak_profile *hak_profile_build(hak_reader *reader, const hak_profile_options *op
     return NULL;
 }
 
-void hak_profile_give_up(hak_profile *profile, uint32_t index)
-{
-    hak_profile_context **chunk = &profile->chunks[index / HAK_CONTEXT_CHUNK];
-    uint32_t first = index - index % HAK_CONTEXT_CHUNK;
-    for (uint32_t i = 0; *chunk != NULL && i < HAK_CONTEXT_CHUNK && first + i < profile->contexts_count; i++)
-        free((*chunk)[i].life);
-    free(*chunk);
-    *chunk = NULL;
-}
-
 void hak_profile_free(hak_profile *profile)
 {
     if (profile == NULL)
         return;
+    for (uint32_t i = 0; i < profile->contexts_count; i++)
+        free(hak_profile_at(profile, i)->life);
     for (uint32_t i = 0; i < profile->contexts_count; i += HAK_CONTEXT_CHUNK)
-        hak_profile_give_up(profile, i);
+        free(profile->chunks[i / HAK_CONTEXT_CHUNK]);
     free(profile->chunks);
     free(profile->threads);
     free(profile->pairs);

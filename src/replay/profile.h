@@ -29,9 +29,9 @@ typedef struct hak_usage {
     uint64_t grown;       /* blocks freed right after the same context had made one up to thrice as large */
     uint64_t grown_bytes; /* their sizes: what such a container copied */
     uint64_t size_max_bytes;
-    uint64_t life_ns;      /* sum over freed blocks */
-    uint64_t pinned_bytes; /* free space in the slabs that this context's blocks keep from being given back,
-                              mean over the trace; see pins.h */
+    uint64_t life_ns;    /* sum over freed blocks */
+    double pinned_bytes; /* free space in the slabs that this context's blocks keep from being given back,
+                            mean over the trace; see pins.h */
     uint32_t live_blocks;
     uint32_t at_peak_blocks;
     uint32_t max_blocks;
@@ -40,10 +40,9 @@ typedef struct hak_usage {
 
 typedef struct hak_profile_context {
     hak_usage usage;
-    hak_life *life; /* of freed blocks; NULL: none was freed. Who takes it leaves NULL and frees it */
+    hak_life *life; /* of freed blocks; NULL: none was freed */
     uint64_t first_ns;
-    uint64_t peak_number; /* internal: the peak that at_peak_* is about */
-    double pinned;        /* internal: bytes times events */
+    uint32_t peak_number; /* internal: the peak that at_peak_* is about */
     uint32_t node;        /* the reader's context */
 } hak_profile_context;
 
@@ -89,7 +88,7 @@ typedef struct hak_profile {
     uint64_t size_calls[HAK_SIZE_BUCKETS];
     uint64_t size_bytes[HAK_SIZE_BUCKETS];
     uint64_t op_calls[HAK_OP_COUNT];
-    hak_profile_context **chunks; /* of HAK_CONTEXT_CHUNK; NULL once given up */
+    hak_profile_context **chunks; /* of HAK_CONTEXT_CHUNK */
     uint32_t contexts_count;      /* that allocated, or failed to */
     hak_profile_thread *threads;  /* by the reader's thread number */
     uint32_t threads_count;
@@ -126,14 +125,11 @@ hak_profile *hak_profile_build(hak_reader *reader, const hak_profile_options *op
                                hak_trace_error *error);
 void hak_profile_free(hak_profile *profile);
 
-/* index < contexts_count, and its chunk not given up. */
+/* index < contexts_count. */
 static inline hak_profile_context *hak_profile_at(const hak_profile *profile, uint32_t index)
 {
     return &profile->chunks[index / HAK_CONTEXT_CHUNK][index % HAK_CONTEXT_CHUNK];
 }
-
-/* Frees the chunk that index lies in: for who has merged it elsewhere and wants no second copy. */
-void hak_profile_give_up(hak_profile *profile, uint32_t index);
 
 /* Adds b to a. */
 void hak_usage_add(hak_usage *a, const hak_usage *b);

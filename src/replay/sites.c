@@ -39,10 +39,9 @@ static uint64_t rehash_site(const void *context, uint32_t number)
 /* NULL: no memory. */
 static hak_site *intern_site(hak_sites *sites, const uint32_t *frames, uint32_t count)
 {
-    uint64_t hash = hash_frames(frames, count);
-    size_t at = hash;
+    size_t at = hash_frames(frames, count);
     uint32_t number;
-    for (; hak_table_next(&sites->table, hash, &at, &number); at++) {
+    for (; hak_table_next(&sites->table, &at, &number); at++) {
         hak_site *site = &sites->sites[number];
         if (site->frames_count == count &&
             (count == 0 || memcmp(sites->links + site->frames, frames, count * sizeof *frames) == 0))
@@ -57,7 +56,7 @@ static hak_site *intern_site(hak_sites *sites, const uint32_t *frames, uint32_t 
     if (count != 0)
         memcpy(sites->links + sites->links_count, frames, count * sizeof *frames);
     sites->links_count += count;
-    return hak_table_put(&sites->table, at, hash, rehash_site, sites) ? &sites->sites[number] : NULL;
+    return hak_table_put(&sites->table, at, rehash_site, sites) ? &sites->sites[number] : NULL;
 }
 
 hak_sites *hak_sites_new(hak_places *places, unsigned frames, unsigned flags)
@@ -78,35 +77,13 @@ void hak_sites_free(hak_sites *sites)
 {
     if (sites == NULL)
         return;
-    for (size_t i = 0; i < sites->table.count; i++)
-        free(sites->sites[i].life);
     hak_table_done(&sites->table);
     free(sites->sites);
     free(sites->links);
     free(sites);
 }
 
-/* False: no memory. */
-static bool add_life(hak_site *site, hak_life **life, bool take)
-{
-    if (*life == NULL)
-        return true;
-    if (site->life != NULL) {
-        hak_life_add(site->life, *life);
-        return true;
-    }
-    if (take) {
-        site->life = *life;
-        *life = NULL;
-        return true;
-    }
-    site->life = malloc(sizeof *site->life);
-    if (site->life != NULL)
-        *site->life = **life;
-    return site->life != NULL;
-}
-
-static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_context *context, bool take)
+static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_context *context)
 {
     uint32_t frames[HAK_SITE_MAX_FRAMES];
     int count = hak_stacks_get(stacks, context->node, context->first_ns, sites->flags, frames, sites->frames);
@@ -114,18 +91,22 @@ static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_contex
     if (site == NULL)
         return false;
     site->contexts++;
-    hak_usage_add(&site->usage, &context->usage);
-    return add_life(site, &context->life, take);
+    if (site->usage == NULL)
+        site->usage = &context->usage;
+    else
+        hak_usage_add(site->usage, &context->usage);
+    if (site->life == NULL)
+        site->life = context->life;
+    else if (context->life != NULL)
+        hak_life_add(site->life, context->life);
+    return true;
 }
 
-int hak_sites_add(hak_sites *sites, hak_stacks *stacks, hak_profile *profile, bool take,
-                  hak_trace_error *error)
+int hak_sites_add(hak_sites *sites, hak_stacks *stacks, hak_profile *profile, hak_trace_error *error)
 {
     for (uint32_t i = 0; i < profile->contexts_count; i++) {
-        if (!add_context(sites, stacks, hak_profile_at(profile, i), take))
+        if (!add_context(sites, stacks, hak_profile_at(profile, i)))
             return hak_trace_fail(error, "out of memory");
-        if (take && (i + 1 == profile->contexts_count || (i + 1) % HAK_CONTEXT_CHUNK == 0))
-            hak_profile_give_up(profile, i);
     }
     return 0;
 }

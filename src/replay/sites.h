@@ -10,8 +10,8 @@
 
 /* Calls from one place (the first that is no wrapper) by one chain of callers. */
 typedef struct hak_site {
-    hak_usage usage;
-    hak_life *life;        /* NULL: nothing was freed */
+    hak_usage *usage;      /* in the first of its contexts */
+    hak_life *life;        /* in one of its contexts; NULL: nothing was freed */
     uint32_t frames;       /* first of its frames; see hak_sites_frames */
     uint32_t frames_count; /* 0: allocations without a context */
     uint32_t contexts;     /* merged here */
@@ -24,10 +24,10 @@ typedef struct hak_sites hak_sites;
 hak_sites *hak_sites_new(hak_places *places, unsigned frames, unsigned flags);
 void hak_sites_free(hak_sites *sites);
 
-/* Adds all contexts of a profile; with `take`, the profile gives its contexts up, which saves the memory of
- * a second copy. 0 or -1 with *error filled. */
-int hak_sites_add(hak_sites *sites, hak_stacks *stacks, hak_profile *profile, bool take,
-                  hak_trace_error *error);
+/* Adds all contexts of a profile. A site's figures are summed up in its first context, to save the memory of
+ * a second copy: the profile's contexts are used up, and it outlives the sites. 0 or -1 with *error filled.
+ */
+int hak_sites_add(hak_sites *sites, hak_stacks *stacks, hak_profile *profile, hak_trace_error *error);
 
 /* Pointers are valid until the next add. The array may be sorted in place once all are added. */
 hak_site *hak_sites_list(hak_sites *sites, size_t *count);

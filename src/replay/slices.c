@@ -102,7 +102,7 @@ int hak_slices_add(hak_slices *slices, hak_reader *reader, const uint32_t *node_
     int got = hak_reader_rewind(reader, error);
     while (got == 0 && (got = hak_reader_next(reader, &events, &count, error)) == 1) {
         got = follow_tables(&p, reader) ? 0 : hak_trace_fail(error, "out of memory");
-        for (size_t i = 0; got == 0 && i < count; i++)
+        for (size_t i = 0; got == 0 && p.blocks != NULL && p.turns != NULL && i < count; i++)
             take_event(&p, &events[i]);
         if (got == 0 && count == 0)
             break;

@@ -120,10 +120,9 @@ static uint64_t rehash_name(const void *context, uint32_t number)
 /* Each name is demangled once: a template's takes longer than finding it. NULL: no memory. */
 static const char *name_of(hak_symbols *symbols, const char *mangled)
 {
-    uint64_t hash = hash_name(mangled);
-    size_t at = hash;
+    size_t at = hash_name(mangled);
     uint32_t number;
-    for (; hak_table_next(&symbols->names_table, hash, &at, &number); at++) {
+    for (; hak_table_next(&symbols->names_table, &at, &number); at++) {
         if (strcmp(symbols->names[number].mangled, mangled) == 0)
             return symbols->names[number].text;
     }
@@ -134,7 +133,7 @@ static const char *name_of(hak_symbols *symbols, const char *mangled)
         return NULL;
     }
     symbols->names[number] = (spelling){mangled, text};
-    hak_table_put(&symbols->names_table, at, hash, rehash_name, symbols);
+    hak_table_put(&symbols->names_table, at, rehash_name, symbols);
     return text;
 }
 

@@ -1,5 +1,5 @@
 /* table.h: hash to number, for things that live in an array of their own: the caller compares. Numbers count
- * up from 0. One thread per table. 12 bytes a slot, at most half full. */
+ * up from 0. One thread per table. Four bytes a slot, at most half full. */
 #ifndef HAK_REPLAY_TABLE_H
 #define HAK_REPLAY_TABLE_H
 
@@ -9,7 +9,6 @@
 
 typedef struct hak_table {
     uint32_t *numbers; /* number + 1; 0: empty */
-    uint32_t *checks;  /* upper half of the hash */
     size_t mask;
     size_t count;
 } hak_table;
@@ -19,7 +18,6 @@ enum { HAK_TABLE_FIRST = 256 };
 static inline void hak_table_done(hak_table *t)
 {
     free(t->numbers);
-    free(t->checks);
     *t = (hak_table){.numbers = NULL};
 }
 
@@ -27,45 +25,32 @@ static inline bool hak_table_init(hak_table *t)
 {
     *t = (hak_table){.mask = HAK_TABLE_FIRST - 1};
     t->numbers = calloc(HAK_TABLE_FIRST, sizeof *t->numbers);
-    t->checks = calloc(HAK_TABLE_FIRST, sizeof *t->checks);
-    return t->numbers != NULL && t->checks != NULL;
+    return t->numbers != NULL;
 }
 
 /* Walks what may be equal: start with *at = hash, add one for the next; false once an empty slot is met,
  * which *at then names for hak_table_put. */
-static inline bool hak_table_next(const hak_table *t, uint64_t hash, size_t *at, uint32_t *number)
+static inline bool hak_table_next(const hak_table *t, size_t *at, uint32_t *number)
 {
-    for (;; ++*at) {
-        *at &= t->mask;
-        if (t->numbers[*at] == 0)
-            return false;
-        if (t->checks[*at] == (uint32_t)(hash >> 32)) {
-            *number = t->numbers[*at] - 1;
-            return true;
-        }
-    }
+    *at &= t->mask;
+    *number = t->numbers[*at] - 1;
+    return t->numbers[*at] != 0;
 }
 
-/* The slot of a hash is its low bits, and for a table wider than 2^32 / 2 nothing else is known when it is
- * widened: so the low bits are found again through rehash(context, number). */
+/* The hash of what has a number: for widening, as a slot keeps no hash. */
 typedef uint64_t (*hak_table_rehash)(const void *context, uint32_t number);
 
 static inline bool hak_table_widen(hak_table *t, hak_table_rehash rehash, const void *context)
 {
     size_t slots = (t->mask + 1) * 2;
-    hak_table wide = {calloc(slots, sizeof *wide.numbers), calloc(slots, sizeof *wide.checks), slots - 1,
-                      t->count};
-    if (wide.numbers == NULL || wide.checks == NULL) {
-        hak_table_done(&wide);
+    hak_table wide = {calloc(slots, sizeof *wide.numbers), slots - 1, t->count};
+    if (wide.numbers == NULL)
         return false;
-    }
     for (uint32_t number = 0; number < t->count; number++) {
-        uint64_t hash = rehash(context, number);
-        size_t at = hash & wide.mask;
+        size_t at = rehash(context, number) & wide.mask;
         while (wide.numbers[at] != 0)
             at = (at + 1) & wide.mask;
         wide.numbers[at] = number + 1;
-        wide.checks[at] = (uint32_t)(hash >> 32);
     }
     hak_table_done(t);
     *t = wide;
@@ -74,12 +59,10 @@ static inline bool hak_table_widen(hak_table *t, hak_table_rehash rehash, const 
 
 /* The next number (t->count before the call) goes to the empty slot; the caller has its element in place.
  * False: no memory. */
-static inline bool hak_table_put(hak_table *t, size_t at, uint64_t hash, hak_table_rehash rehash,
-                                 const void *context)
+static inline bool hak_table_put(hak_table *t, size_t at, hak_table_rehash rehash, const void *context)
 {
     at &= t->mask;
     t->numbers[at] = (uint32_t)++t->count;
-    t->checks[at] = (uint32_t)(hash >> 32);
     return t->count * 2 <= t->mask || hak_table_widen(t, rehash, context);
 }
 

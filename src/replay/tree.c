@@ -70,10 +70,9 @@ void hak_tree_free(hak_tree *tree)
 /* The child of parent at place, made when new; 0: no memory. */
 static uint32_t child_of(hak_tree *tree, uint32_t parent, uint32_t place)
 {
-    uint64_t hash = hash_node(parent, place);
-    size_t at = hash;
+    size_t at = hash_node(parent, place);
     uint32_t number;
-    for (; hak_table_next(&tree->parts->table, hash, &at, &number); at++) {
+    for (; hak_table_next(&tree->parts->table, &at, &number); at++) {
         const hak_tree_node *node = &tree->nodes[number + 1];
         if (node->parent == parent && node->place == place)
             return number + 1;
@@ -82,7 +81,7 @@ static uint32_t child_of(hak_tree *tree, uint32_t parent, uint32_t place)
     if (!add_node(tree, (hak_tree_node){parent, place, 0, tree->nodes[parent].child, HAK_TREE_NO_USAGE}))
         return 0;
     tree->nodes[parent].child = made;
-    return hak_table_put(&tree->parts->table, at, hash, rehash_node, tree) ? made : 0;
+    return hak_table_put(&tree->parts->table, at, rehash_node, tree) ? made : 0;
 }
 
 static bool add_usage(hak_tree *tree, uint32_t node, const hak_usage *usage)

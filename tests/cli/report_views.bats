@@ -178,3 +178,11 @@ load report_app
     run "$report" --check='peak<1' nowhere.gz
     [ "$status" -eq 2 ]
 }
+
+@test "a large trace with many contexts: figures add up" {
+    "$HAKMEM_BIN/make_big" big.gz 400000 20000 10000 own
+    "$report" --json --top=0 big.gz > result.json
+    json "t['events'] == 400000 and t['allocations'] == sum(s['calls'] for s in r['sites']) and len(r['sites']) == 20000"
+    json "t['peak_bytes'] == sum(s['at_peak_bytes'] for s in r['sites'])"
+    json "t['live_bytes'] == sum(s['live_bytes'] for s in r['sites']) and t['allocations'] - t['frees'] == t['live_blocks']"
+}
