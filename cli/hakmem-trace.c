@@ -10,11 +10,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/launch.h"
 #include "cli/say.h"
+#include "cli/trace_control.h"
 #include "cli/trace_summary.h"
 #include "core/base/os.h"
 #include "trace/collect.h"
@@ -31,7 +33,10 @@ static const char help[] =
     "  hakmem-trace -o /tmp/%e.%p.gz make -j8       a process tree: one file a process\n"
     "  hakmem-trace --max-size=1G ./server          stop recording at 1 GiB, the server runs on\n"
     "\n"
+    "  hakmem-trace --pid=4711 --stop               finish the trace of a running program\n"
+    "\n"
     "Usage: hakmem-trace [OPTIONS] [--] PROGRAM [ARGUMENTS]\n"
+    "       hakmem-trace --pid=PID --stop|--start\n"
     "\n"
     "Records every allocation of a program, with its call stack, into a compressed trace.\n"
     "\n"
@@ -44,6 +49,9 @@ static const char help[] =
     "      --drop          drop events (and count them) rather than let the program wait\n"
     "      --max-size=SIZE stop recording when a file has this size (k, M, G)\n"
     "      --duration=S    stop recording after S seconds\n"
+    "      --paused        record nothing until --start\n"
+    "      --pid=PID       with --stop or --start: a running program that was started under\n"
+    "                      hakmem-trace or has its library preloaded; each start is a new trace\n"
     "  -h, --help          show this\n"
     "      --version       show version and features\n"
     "\n"
@@ -53,6 +61,8 @@ static const char help[] =
 typedef struct settings {
     hak_collect_options collect;
     bool quiet;
+    uint32_t control_pid; /* --pid; 0: none */
+    hak_command_kind command;
     char *const *program; /* argv of the program */
 } settings;
 
@@ -99,7 +109,17 @@ static void bad_usage(const char *what, const char *value)
 
 static void parse(int argc, char **argv, settings *s)
 {
-    enum { OPT_DEPTH = 256, OPT_DROP, OPT_MAX_SIZE, OPT_DURATION, OPT_VERSION };
+    enum {
+        OPT_DEPTH = 256,
+        OPT_DROP,
+        OPT_MAX_SIZE,
+        OPT_DURATION,
+        OPT_PAUSED,
+        OPT_PID,
+        OPT_START,
+        OPT_STOP,
+        OPT_VERSION
+    };
     static const struct option options[] = {
         {"output", required_argument, NULL, 'o'},
         {"force", no_argument, NULL, 'f'},
@@ -108,6 +128,10 @@ static void parse(int argc, char **argv, settings *s)
         {"drop", no_argument, NULL, OPT_DROP},
         {"max-size", required_argument, NULL, OPT_MAX_SIZE},
         {"duration", required_argument, NULL, OPT_DURATION},
+        {"paused", no_argument, NULL, OPT_PAUSED},
+        {"pid", required_argument, NULL, OPT_PID},
+        {"start", no_argument, NULL, OPT_START},
+        {"stop", no_argument, NULL, OPT_STOP},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, OPT_VERSION},
         {NULL, 0, NULL, 0},
@@ -144,6 +168,20 @@ static void parse(int argc, char **argv, settings *s)
                 bad_usage("no number of seconds:", optarg);
             s->collect.duration_ns = number * 1000000000u;
             break;
+        case OPT_PAUSED:
+            s->collect.paused = true;
+            break;
+        case OPT_PID:
+            if (!parse_number(optarg, INT32_MAX, &number))
+                bad_usage("no process id:", optarg);
+            s->control_pid = (uint32_t)number;
+            break;
+        case OPT_START:
+            s->command = HAK_COMMAND_START;
+            break;
+        case OPT_STOP:
+            s->command = HAK_COMMAND_STOP;
+            break;
         case 'h':
             fputs(help, stdout);
             exit(fflush(stdout) == 0 ? 0 : LAUNCH_FAILED);
@@ -156,7 +194,11 @@ static void parse(int argc, char **argv, settings *s)
             exit(LAUNCH_FAILED); /* getopt has said why */
         }
     }
-    if (optind == argc) {
+    if ((s->control_pid != 0) != (s->command != 0) || (s->control_pid != 0 && optind != argc)) {
+        say("--pid=PID goes with --stop or --start, and with no program; see hakmem-trace --help");
+        exit(LAUNCH_FAILED);
+    }
+    if (s->control_pid == 0 && optind == argc) {
         say("no program to record; see hakmem-trace --help");
         exit(LAUNCH_FAILED);
     }
@@ -332,8 +374,13 @@ static bool listen_to(const settings *s, int control_fd, int wait_ms, bool *join
     }
     switch (message.kind) {
     case HAK_COLLECT_STARTED:
-        if (!*joined && !s->quiet)
+        if (!s->quiet)
             say("recording to %s", message.path);
+        *joined = true;
+        return false;
+    case HAK_COLLECT_RESTING:
+        if (!*joined && !s->quiet)
+            say("nothing is recorded yet; hakmem-trace --pid=%d --start begins", (int)child_pid);
         *joined = true;
         return false;
     case HAK_COLLECT_REFUSED:
@@ -359,6 +406,24 @@ static void send_status(int control_fd, int status)
         return; /* dead: listen_to finds out */
 }
 
+/* Until the program ends. What the collector says meanwhile (images, stops and starts) must not pile up. */
+static void wait_listening(const settings *s, int control_fd, const running *run, int *status, bool *joined,
+                           trace_summary *sum)
+{
+    struct pollfd watched[2] = {{.fd = control_fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    watched[1].fd = (int)syscall(SYS_pidfd_open, run->pid, 0);
+    while (watched[1].fd >= 0 && watched[0].fd >= 0 && (poll(watched, 2, -1) >= 0 || errno == EINTR)) {
+        if (watched[1].revents != 0)
+            break;
+        if (watched[0].revents != 0 && listen_to(s, control_fd, 0, joined, sum))
+            watched[0].fd = -1;
+    }
+    if (watched[1].fd >= 0)
+        close(watched[1].fd);
+    while (waitpid(run->pid, status, 0) != run->pid && errno == EINTR)
+        continue;
+}
+
 static int wait_for(const settings *s, int control_fd, const running *run)
 {
     int status = 0;
@@ -369,8 +434,8 @@ static int wait_for(const settings *s, int control_fd, const running *run)
         over = waitpid(run->pid, &status, WNOHANG) == run->pid;
         listen_to(s, control_fd, 10, &joined, &sum);
     }
-    while (!over)
-        over = waitpid(run->pid, &status, 0) == run->pid || errno != EINTR;
+    if (!over)
+        wait_listening(s, control_fd, run, &status, &joined, &sum);
     child_pid = 0;
 
     int reason = 0;
@@ -403,8 +468,10 @@ static void keep_low_descriptors(void)
 /* Started by a library that was preloaded by hand; nobody waits for us. */
 static int collect_for_library(const char *name)
 {
-    settings s = {
-        .collect = {.depth = DEFAULT_DEPTH, .control_fd = -1, .output = getenv("HAKMEM_TRACE_OUTPUT")}};
+    settings s = {.collect = {.depth = DEFAULT_DEPTH,
+                              .control_fd = -1,
+                              .output = getenv("HAKMEM_TRACE_OUTPUT"),
+                              .paused = getenv("HAKMEM_TRACE_PAUSED") != NULL}};
     close_range(3, ~0U, 0); /* the program's: whoever waits for their end must not wait for us */
     keep_low_descriptors();
     s.collect.listen_fd = hak_collect_listen_at(name);
@@ -430,6 +497,8 @@ int main(int argc, char **argv)
     keep_low_descriptors();
     say_as("hakmem-trace");
     parse(argc, argv, &s);
+    if (s.control_pid != 0)
+        return trace_control(s.control_pid, s.command, s.quiet);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {
         if (found == LAUNCH_FAILED)

@@ -16,6 +16,7 @@ typedef struct hak_collect_options {
     bool force;         /* replace existing files */
     uint32_t depth;     /* 1 … HAK_RECORD_DEPTH_MAX */
     bool drop;
+    bool paused;          /* nothing is recorded before HAK_COMMAND_START */
     uint64_t max_bytes;   /* per file, compressed; 0: no limit */
     uint64_t duration_ns; /* of recording, per process; 0: to the end */
     int listen_fd;        /* from hak_collect_listen */
@@ -30,8 +31,11 @@ typedef enum hak_collect_kind {
     HAK_COLLECT_MAIN = 1, /* pid: this one's trace gets the plain output name; reports are about it */
     HAK_COLLECT_STATUS,   /* status: of the main process, as from waitpid(2) */
     HAK_COLLECT_STARTED,  /* path: where the main process is recorded to */
+    HAK_COLLECT_RESTING,  /* the main process has joined, and waits to be started */
     HAK_COLLECT_REFUSED,  /* path: one line, why it is not */
     HAK_COLLECT_DONE,     /* everything; path: of a trace of the main process (each image has one) */
+    HAK_COLLECT_ACCEPTED, /* answer to a command, at once; another follows when it is done */
+    HAK_COLLECT_UNKNOWN,  /* answer to a command: no such process here */
     HAK_COLLECT_FINISHED, /* after STATUS: the traces of all processes that have ended are whole; processes */
 } hak_collect_kind;
 

@@ -22,6 +22,13 @@ static double speed(const hak_clock *clock)
     return ticks == 0 ? clock->ns_per_tick : (double)ns / (double)ticks;
 }
 
+uint64_t hak_clock_wall_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 void hak_clock_start(hak_clock *clock, hak_share *share)
 {
     *clock = (hak_clock){.share = share, .tsc = share->clock == HAK_CLOCK_TSC};

@@ -19,6 +19,9 @@ typedef struct hak_clock {
  */
 bool hak_clock_is_tsc(void);
 
+/* Since 1970: for the head of a trace only, a step of it changes nothing else. */
+uint64_t hak_clock_wall_ns(void);
+
 /* share->clock and tsc_base are set. */
 void hak_clock_start(hak_clock *clock, hak_share *share);
 

@@ -38,6 +38,10 @@ typedef struct member {
     int pid_fd; /* own duplicate; -1: unknown */
     char *path; /* of its trace; NULL: no memory for it */
     bool is_main;
+    bool resting; /* its trace is finished, or not begun; the process lives */
+    bool
+        quiet; /* stopped, or not started, on request: so are the programs that it becomes and its children */
+    int asker_fd; /* who waits for an answer about it; -1: nobody */
 } member;
 
 typedef struct server {
@@ -62,25 +66,46 @@ static void tell(server *s, hak_collect_message *message)
         send(s->control_fd, message, sizeof *message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static void answer(member *m, hak_collect_message *message)
+{
+    if (m->asker_fd < 0)
+        return;
+    send(m->asker_fd, message, sizeof *message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(m->asker_fd);
+    m->asker_fd = -1;
+}
+
 static void *run_member(void *arg)
 {
     member *m = arg;
     server *s = m->server;
     hak_collect_message *report = calloc(1, sizeof *report);
     hak_collect_message spare; /* without memory the figures are lost, not the trace */
-    hak_session_run(m->session, report != NULL ? report : &spare);
+    if (!m->resting) {
+        hak_session_run(m->session, report != NULL ? report : &spare);
+        pthread_mutex_lock(&s->lock);
+        m->resting = true;
+        s->written++;
+        if (report != NULL) {
+            report->processes = s->written;
+            answer(m, report);
+            if (m->is_main)
+                tell(s, report);
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+    hak_session_rest(m->session);
     pthread_mutex_lock(&s->lock);
     hak_session_free(m->session);
     m->session = NULL;
     s->live--;
-    s->written++;
     s->empty_since_ns = hak_os_monotonic_ns();
     if (m->pid_fd >= 0)
         close(m->pid_fd);
     m->pid_fd = -1;
-    if (report != NULL && m->is_main) {
-        report->processes = s->written;
-        tell(s, report);
+    if (report != NULL) {
+        report->kind = HAK_COLLECT_UNKNOWN;
+        answer(m, report);
     }
     pthread_mutex_unlock(&s->lock);
     free(report);
@@ -116,19 +141,24 @@ static bool is_taken(void *arg, const char *path)
 
 /* Who this process comes from: a fork says so itself, a new image replaces the old one of the same pid, else
  * the parent by pid. Called with the lock. */
-static void set_origin(server *s, const hak_hello *hello, hak_session_origin *origin)
+static void set_origin(server *s, const hak_hello *hello, hak_session_origin *origin, member *m)
 {
     origin->parent_pid = hak_proc_parent(origin->pid);
     member *before = find_pid(s, origin->pid);
     const member *parent = hello->parent_session != 0 ? find_id(s, hello->parent_session) : NULL;
+    m->quiet = s->options.paused;
     if (parent == NULL && before != NULL) {
         parent = before;
-        if (before->session != NULL)
+        if (before->session != NULL) {
             hak_session_replaced(before->session);
+            m->asker_fd = before->asker_fd; /* who has started it waits for this */
+            before->asker_fd = -1;
+        }
     }
     if (parent == NULL)
         parent = find_pid(s, origin->parent_pid);
     if (parent != NULL) {
+        m->quiet = parent->quiet;
         origin->parent_pid = parent->pid;
         origin->parent_start_ns = parent->start_ns;
     }
@@ -166,17 +196,16 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
     int segment = -1;
     if (report == NULL || m == NULL)
         goto no_memory;
-    *m = (member){.server = s, .pid = pid, .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0)};
+    *m = (member){.server = s, .pid = pid, .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0), .asker_fd = -1};
     hak_session_origin origin = {
         .pid = pid, .pid_fd = m->pid_fd >= 0 ? dup(m->pid_fd) : -1, .is_taken = is_taken, .server = s};
     origin.same_ids = hello->own_pid == pid;
     pthread_mutex_lock(&s->lock);
-    set_origin(s, hello, &origin);
+    set_origin(s, hello, &origin, m);
     m->id = origin.id = ++s->last_id;
     m->is_main = pid == s->main_pid;
-    s->main_met |= m->is_main;
-    if (m->is_main)
-        report->kind = HAK_COLLECT_STARTED;
+    s->main_met |= m->is_main && !m->quiet;
+    report->kind = m->quiet ? HAK_COLLECT_RESTING : HAK_COLLECT_STARTED;
     pthread_mutex_unlock(&s->lock);
 
     session = hak_session_new(&s->options, &origin, &segment);
@@ -186,11 +215,13 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
                                 : "out of memory or descriptors");
         goto no_session;
     }
-    if (!hak_session_open(session, report))
+    m->resting = m->quiet;
+    if (!m->quiet && !hak_session_open(session, report))
         goto no_file;
     m->start_ns = hak_session_start_ns(session);
     m->session = session;
-    m->path = strdup(report->path);
+    if (!m->quiet)
+        m->path = strdup(report->path);
     pthread_mutex_lock(&s->lock);
     m->next = s->members;
     s->members = m;
@@ -199,6 +230,7 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
         hak_session_exit_status(session, s->status);
     pthread_mutex_unlock(&s->lock);
 
+    bool is_main = m->is_main; /* its thread frees nothing of it */
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -214,7 +246,10 @@ static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
         kept = -1;
     }
     *id = m->id;
-    if (m->is_main)
+    pthread_mutex_lock(&s->lock);
+    answer(m, report);
+    pthread_mutex_unlock(&s->lock);
+    if (is_main)
         tell(s, report);
     free(report);
     return kept;
@@ -224,6 +259,7 @@ no_file:
     origin.pid_fd = -1;
 no_session:
     report->kind = HAK_COLLECT_REFUSED;
+    answer(m, report);
     if (m->is_main || s->main_pid == 0)
         tell(s, report);
     if (session == NULL && origin.pid_fd >= 0)
@@ -236,21 +272,71 @@ no_memory:
     return -1;
 }
 
+/* Stop and start. The answer comes now, or when the trace is finished, or when the process has joined anew:
+ * then the descriptor is kept. */
+static bool obey(server *s, const hak_command *command, int fd, hak_collect_message *reply)
+{
+    bool kept = false;
+    pthread_mutex_lock(&s->lock);
+    member *m = find_pid(s, command->pid);
+    reply->kind = HAK_COLLECT_UNKNOWN;
+    bool stop = command->kind == HAK_COMMAND_STOP;
+    bool known = m != NULL && m->session != NULL;
+    if (known && m->resting == stop) {
+        m->quiet = stop; /* takes back a start that the process has not noticed yet */
+        reply->kind = HAK_COLLECT_REFUSED;
+        snprintf(reply->note, sizeof reply->note, stop ? "it is not being recorded" : "it is being recorded");
+    } else if (known) {
+        m->quiet = stop;
+        if (m->asker_fd >= 0) /* who asked for the same before has gone, or need not know */
+            close(m->asker_fd);
+        m->asker_fd = fd;
+        reply->kind = HAK_COLLECT_ACCEPTED;
+        send(fd, reply, sizeof *reply, MSG_NOSIGNAL | MSG_DONTWAIT);
+        kept = true;
+        if (stop)
+            hak_session_stop(m->session);
+        else
+            hak_session_restart(m->session);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return kept;
+}
+
+static bool take_command(server *s, const hak_command *command, int fd)
+{
+    hak_collect_message *reply = calloc(1, sizeof *reply);
+    if (reply == NULL)
+        return false;
+    bool kept = obey(s, command, fd, reply);
+    if (!kept)
+        send(fd, reply, sizeof *reply, MSG_NOSIGNAL | MSG_DONTWAIT);
+    free(reply);
+    return kept;
+}
+
 static void serve(server *s)
 {
     struct timeval patience = {.tv_sec = HELLO_WAIT_S};
     struct ucred peer = {0};
     socklen_t len = sizeof peer;
-    hak_hello hello;
+    union {
+        hak_hello hello;
+        hak_command command;
+    } said;
     int fd = accept4(s->options.listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0)
         return;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
     bool allowed = peer.uid == geteuid() || geteuid() == 0;
-    if (recv(fd, &hello, sizeof hello, 0) == sizeof hello && hello.magic == HAK_HELLO_MAGIC && known) {
+    ssize_t n = recv(fd, &said, sizeof said, 0);
+    if (n == sizeof said.command && said.command.magic == HAK_COMMAND_MAGIC && known && allowed &&
+        take_command(s, &said.command, fd))
+        return;
+    if (n == sizeof said.hello && said.hello.magic == HAK_HELLO_MAGIC && known) {
         uint64_t id = 0;
-        int segment = allowed ? admit(s, &hello, (uint64_t)peer.pid, &id) : -1;
+        int segment = allowed ? admit(s, &said.hello, (uint64_t)peer.pid, &id) : -1;
         welcome(fd, id, segment);
         if (segment >= 0)
             close(segment);
@@ -376,7 +462,7 @@ int hak_collect_listen(char name[HAK_SOCKET_NAME_BYTES])
     uint64_t random[2];
     if (getrandom(random, sizeof random, 0) != sizeof random)
         return -1;
-    snprintf(name, HAK_SOCKET_NAME_BYTES, "hakmem-trace.%016llx%016llx", (unsigned long long)random[0],
+    snprintf(name, HAK_SOCKET_NAME_BYTES, HAK_SOCKET_PREFIX "%016llx%016llx", (unsigned long long)random[0],
              (unsigned long long)random[1]);
     return hak_collect_listen_at(name);
 }

@@ -6,6 +6,7 @@
 #include "trace/collect_session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,7 +38,8 @@
 #define CUT_EVERY_NS   UINT64_C(1000000000)  /* a member is ended after so long… */
 #define CUT_LATER_NS   UINT64_C(10000000000) /* …or so long, when it holds less than CUT_FEW records */
 #define CUT_FEW        1000
-#define STOP_ROUNDS    8 /* without a record, before a stopped recording is over */
+#define REST_MS        200 /* how soon one that rests sees that the process has joined anew */
+#define STOP_ROUNDS    8   /* without a record, before a stopped recording is over */
 #define STATUS_WAIT_MS 1000
 #define UNKNOWN_STATUS UINT32_MAX
 
@@ -75,13 +77,6 @@ struct hak_session {
 
 /* ---- life ---- */
 
-static uint64_t wall_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 hak_session *hak_session_new(const hak_collect_options *options, const hak_session_origin *origin,
                              int *segment)
 {
@@ -101,7 +96,7 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
         hak_session_free(session);
         return NULL;
     }
-    session->start_ns = wall_ns();
+    session->start_ns = hak_clock_wall_ns();
     hak_share *share = session->share;
     share->size_bytes = HAK_SHARE_BYTES;
     share->depth = options->depth;
@@ -115,23 +110,34 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
     return session;
 }
 
-void hak_session_free(hak_session *session)
+/* Gives back what only the recording needed. */
+static void release(hak_session *session)
 {
     for (size_t i = 0; i < session->consumers_room; i++)
         hak_stack_ids_done(&session->consumers[i].stacks);
     for (size_t i = 0; i < CHUNK_COUNT; i++)
         if (session->chunks[i] != NULL)
             munmap(session->chunks[i], CHUNK_BYTES);
+    hak_events_done(&session->events);
+    free(session->consumers);
+    free(session->heap);
+    free(session->next);
+    session->consumers = NULL;
+    session->heap = NULL;
+    session->next = NULL;
+    session->consumers_room = 0;
+    memset(session->chunks, 0, sizeof session->chunks);
+}
+
+void hak_session_free(hak_session *session)
+{
+    release(session);
     if (session->share != MAP_FAILED)
         munmap(session->share, HAK_SHARE_HEAD_BYTES);
     if (session->segment >= 0)
         close(session->segment);
     if (session->origin.pid_fd >= 0)
         close(session->origin.pid_fd);
-    hak_events_done(&session->events);
-    free(session->consumers);
-    free(session->heap);
-    free(session->next);
     free(session);
 }
 
@@ -148,6 +154,11 @@ void hak_session_replaced(hak_session *session)
 void hak_session_stop(hak_session *session)
 {
     atomic_store(&session->asked_to_stop, true);
+}
+
+void hak_session_restart(hak_session *session)
+{
+    atomic_fetch_add(&session->share->restarts, 1);
 }
 
 void hak_session_exit_status(hak_session *session, uint32_t status)
@@ -672,4 +683,15 @@ void hak_session_run(hak_session *session, hak_collect_message *report)
             break;
     }
     finish(session, report);
+}
+
+void hak_session_rest(hak_session *session)
+{
+    uint32_t running = 0;
+    atomic_compare_exchange_strong(&session->share->stopped, &running, HAK_END_ASKED);
+    release(session);
+    fallocate(session->segment, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)HAK_SHARE_HEAD_BYTES,
+              (off_t)(HAK_SHARE_BYTES - HAK_SHARE_HEAD_BYTES));
+    while (!is_dead(session, REST_MS))
+        continue;
 }

@@ -21,12 +21,16 @@ typedef struct hak_session_origin {
 } hak_session_origin;
 
 /* A session with its shared segment; *segment is the descriptor to hand to the program (owned by the
- * session). NULL: no memory. */
+ * session). NULL: no memory, errno says more. */
 hak_session *hak_session_new(const hak_collect_options *options, const hak_session_origin *origin,
                              int *segment);
 
 /* Until the process is dead and drained. Fills in the report (kind DONE). */
 void hak_session_run(hak_session *session, hak_collect_message *report);
+
+/* The trace is finished, or was never begun: gives back all but what a restart needs, and waits until the
+ * process is dead or has joined anew. */
+void hak_session_rest(hak_session *session);
 
 void hak_session_free(hak_session *session);
 
@@ -34,6 +38,7 @@ void hak_session_free(hak_session *session);
 uint64_t hak_session_start_ns(const hak_session *session);
 void hak_session_replaced(hak_session *session); /* the process has exec'ed: this image is dead */
 void hak_session_stop(hak_session *session);     /* on request: its trace is to be finished */
+void hak_session_restart(hak_session *session);  /* one that rests: the process is to join anew */
 void hak_session_exit_status(hak_session *session, uint32_t status);
 
 /* Opens the file under its name. False: report->note says why not; the program is then not to be recorded. */

@@ -44,7 +44,7 @@ static bool beside_library(char *path, size_t room)
 static void make_name(char name[HAK_SOCKET_NAME_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
-    static const char prefix[] = "hakmem-trace.";
+    static const char prefix[] = HAK_SOCKET_PREFIX;
     uint64_t random[2] = {hak_tsc(), hak_os_monotonic_ns()};
     syscall(SYS_getrandom, random, sizeof random, GRND_NONBLOCK); /* only to be unique: the clocks would do */
     memcpy(name, prefix, sizeof prefix - 1);

@@ -478,7 +478,8 @@ HAK_COLD uint64_t *hak_thread_room(hak_thread *self, size_t words, hak_weight we
     if (wanted > tail + HAK_RING_WORDS) {
         bool drop = self->share->drop != 0 && weight != HAK_WEIGHT_TABLE;
         if (drop || !wait_for_room(self, wanted)) {
-            if (weight == HAK_WEIGHT_EVENT)
+            uint32_t end = atomic_load(&self->share->stopped);
+            if (weight == HAK_WEIGHT_EVENT && (end == 0 || end == HAK_END_STALLED))
                 count_lost(self);
             errno = saved;
             return NULL;

@@ -136,6 +136,7 @@ HAK_INLINE uint64_t hak_share_stamp(hak_share *share)
 #define HAK_HELLO_MAGIC       UINT64_C(0x48414b48454c4c31) /* "HAKHELL1" */
 #define HAK_SOCKET_NAME_BYTES 48                           /* with the final NUL */
 #define HAK_ENV_SOCKET        "HAKMEM_TRACE_SOCKET"
+#define HAK_SOCKET_PREFIX     "hakmem-trace."
 #define HAK_ENV_COLLECTOR     "HAKMEM_TRACE_COLLECTOR"
 
 typedef struct hak_hello {
@@ -145,6 +146,17 @@ typedef struct hak_hello {
     uint32_t own_pid;        /* as the program sees itself; the kernel tells the collector its own view */
     uint32_t reserved;
 } hak_hello;
+
+/* hakmem-trace --pid: the same socket, another greeting. The answer is a hak_collect_message. */
+#define HAK_COMMAND_MAGIC UINT64_C(0x48414b434d444e31) /* "HAKCMDN1" */
+
+typedef enum hak_command_kind { HAK_COMMAND_STOP = 1, HAK_COMMAND_START } hak_command_kind;
+
+typedef struct hak_command {
+    uint64_t magic;
+    uint32_t kind;
+    uint32_t pid;
+} hak_command;
 
 typedef struct hak_welcome {
     uint64_t magic;

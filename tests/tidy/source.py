@@ -27,7 +27,8 @@ ROOMS = {
 # The replay room and the commands read and write trace files; they never reach into the recorder. The two commands
 # that start a recording or a program are the exception that proves it.
 RECORDER = re.compile(r"trace/(ring|collector|collect|interpose|record)[a-z_]*\.h")
-RECORDER_USERS = ("src/trace/", "cli/hakmem-trace.c", "cli/trace_summary.c", "cli/trace_summary.h", "cli/hakmem-run.c", "cli/launch.c", "cli/launch.h")
+RECORDER_USERS = ("src/trace/", "cli/hakmem-trace.c", "cli/trace_control.c", "cli/trace_control.h",
+                  "cli/trace_summary.c", "cli/trace_summary.h", "cli/hakmem-run.c", "cli/launch.c", "cli/launch.h")
 
 MAX_LINES = 700
 CODE = (".c", ".h", ".cc")

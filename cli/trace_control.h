@@ -1,0 +1,10 @@
+/* trace_control.h: stopping and starting the recording of a running program. Single-threaded programs. */
+#ifndef HAK_CLI_TRACE_CONTROL_H
+#define HAK_CLI_TRACE_CONTROL_H
+
+#include "trace/ring.h"
+
+/* Finds the collector that has the process, tells it, and waits for what comes of it. An exit code. */
+int trace_control(uint32_t pid, hak_command_kind kind, bool quiet);
+
+#endif
