@@ -189,6 +189,40 @@ void containers()
     EXPECT(count == scaled(20000));
 }
 
+/* Constructed at a thread's first look, destroyed after its last word; both allocate. */
+struct Diary {
+    std::vector<std::string> lines;
+    Diary()
+    {
+        for (int i = 0; i < 60; i++)
+            lines.push_back(std::string(std::size_t(i) * 7, 'd'));
+    }
+    ~Diary()
+    {
+        std::vector<std::string> copy(lines);
+        copy.resize(500, "the end of a thread, in more than a few letters");
+        EXPECT(copy[59] == lines[59] && copy[499].size() > 15);
+    }
+};
+thread_local Diary diary;
+thread_local std::map<int, std::string> notes{{1, "a note that is too long for its object"}, {2, "two"}};
+
+void thread_local_objects()
+{
+    std::size_t settled = 0, count = scaled(1000);
+    for (std::size_t i = 0; i < count; i++) {
+        std::thread thread([] {
+            EXPECT(diary.lines.size() == 60 && diary.lines[10] == std::string(70, 'd'));
+            notes[3] = diary.lines[30];
+            EXPECT(notes.size() == 3 && notes[1].size() == 38);
+        });
+        thread.join();
+        if (i == count / 10)
+            settled = resident_bytes();
+    }
+    EXPECT_OF(resident_bytes() < settled + (std::size_t(8) << 20), resident_bytes());
+}
+
 const stress_row table[] = {
     {"every_form", every_form, 0},
     {"every_aligned_form", every_aligned_form, 0},
@@ -197,6 +231,7 @@ const stress_row table[] = {
     {"new_handler_loop", new_handler_loop, 0},
     {"constructor_throws", constructor_throws, 0},
     {"containers", containers, 0},
+    {"thread_local_objects", thread_local_objects, 0},
 };
 
 } // namespace

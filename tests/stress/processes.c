@@ -334,8 +334,10 @@ static void other_preloads(void)
 {
     with_preload(STRESS_WRAP, "", true);
     with_preload("", STRESS_WRAP, false);
-    if (access(STRESS_PEER, R_OK) == 0)
+    if (access(STRESS_PEER, R_OK) == 0) {
         with_preload("", STRESS_PEER, false); /* another allocator, which nobody reaches */
+        with_preload(STRESS_PEER, "", false); /* now nobody reaches us */
+    }
 }
 
 static const stress_row table[] = {

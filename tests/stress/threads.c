@@ -245,6 +245,61 @@ static void wandering_blocks(void)
     EXPECT_OF(grown < live * 5 / 2 + 8 * MIB, grown);
 }
 
+/* Short threads swap blocks of a few sizes into a table and free what was there: a slab's blocks come home
+ * from everywhere while its heap is left, adopted and left again. The yields make the scheduler cut in
+ * anywhere. */
+#define SWAPS 512
+static void *_Atomic swapped[SWAPS];
+
+static void *swapping_thread(void *context)
+{
+    static const size_t sizes[] = {24, 200, 3000};
+    uint64_t random = (uint64_t)(uintptr_t)context * 77 + 1;
+    for (unsigned i = 0; i < 400; i++) {
+        uint64_t draw = random_next(&random);
+        size_t size = sizes[draw % 3];
+        uint64_t *block = malloc(size);
+        EXPECT(block != NULL);
+        block[0] = size;
+        block[size / 8 - 1] = ~(uint64_t)size;
+        uint64_t *old =
+            atomic_exchange_explicit(&swapped[draw >> 8 & (SWAPS - 1)], block, memory_order_acq_rel);
+        if (old != NULL)
+            EXPECT(old[old[0] / 8 - 1] == ~old[0]);
+        if ((draw >> 40 & 15) == 0)
+            sched_yield();
+        free(old);
+    }
+    return NULL;
+}
+
+static void *swapping_starter(void *context)
+{
+    for (size_t i = 0; i < scaled(150); i++) {
+        uintptr_t seed = (uintptr_t)context * 100000 + i * 2;
+        pthread_t pair[2];
+        for (unsigned k = 0; k < 2; k++)
+            pair[k] = start(swapping_thread, (void *)(seed + k), 65536, false);
+        for (unsigned k = 0; k < 2; k++)
+            pthread_join(pair[k], NULL);
+    }
+    return NULL;
+}
+
+static void swapped_everywhere(void)
+{
+    pthread_t starters[4];
+    for (uintptr_t i = 0; i < 4; i++)
+        starters[i] = start(swapping_starter, (void *)i, 65536, false);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(starters[i], NULL);
+    check_heap();
+    for (unsigned i = 0; i < SWAPS; i++)
+        free(swapped[i]);
+    check_heap();
+    EXPECT_OF(resident_bytes() < 40 * MIB, resident_bytes());
+}
+
 static void *cancelled_thread(void *context)
 {
     uint64_t random = (uint64_t)(uintptr_t)context + 1;
@@ -417,6 +472,7 @@ static const stress_row table[] = {
     {"freed_after_the_owner", freed_after_the_owner, 0},
     {"freed_by_another", freed_by_another, 0},
     {"wandering_blocks", wandering_blocks, 0},
+    {"swapped_everywhere", swapped_everywhere, 60},
     {"cancellation", cancellation, 0},
     {"smallest_stacks", smallest_stacks, 0},
     {"moving_mappings", moving_mappings, 0},

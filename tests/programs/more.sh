@@ -1,0 +1,109 @@
+# shellcheck shell=bash
+# more.sh: further programs, for scripts/programs; the rules of cases.sh. Not part of the tests: they take hundreds of
+# megabytes to install and minutes to run.
+# shellcheck disable=SC2016
+
+python=/usr/bin/python3
+
+case_ghostscript() {
+  cat >page.ps <<'END'
+%!PS
+/Times-Roman findfont 11 scalefont setfont
+0 1 30 { /page exch def 40 20 780 { /y exch def 40 y moveto page 7 mul y add 12 string cvs show
+  0 10 200 { dup y 3 mod 1 add div 0 setrgbcolor 200 add y 8 6 rectfill } for } for showpage } for
+END
+  under gs -q -dNOSAFER -dNOPAUSE -dBATCH -sDEVICE=ppmraw -r40 -o - page.ps | sha256sum
+}
+
+case_z3() {
+  {
+    echo '(set-logic QF_LIA)'
+    for i in $(seq 60); do echo "(declare-const x$i Int)(assert (and (> x$i $((i % 7))) (< x$i $((40 + i)))))"; done
+    for i in $(seq 2 60); do echo "(assert (> (+ x$i x$((i - 1))) $((i * 37 % 61))))(assert (not (= x$i x$((i * 13 % 60 + 1)))))"; done
+    echo '(check-sat)'
+  } >in.smt2
+  under z3 -smt2 in.smt2
+}
+
+case_php() { under php -n -r 'mt_srand(5); $a=[]; for($i=0;$i<200000;$i++){$a["k".($i*7919%50021)][]=$i;} ksort($a); $s=""; foreach($a as $k=>$v)$s.=$k.count($v); echo md5($s),"\n"; echo md5(json_encode($a)),"\n"; preg_match_all("/k(\d+)3/",$s,$m); echo count($m[0]),"\n";'; }
+case_ruby() { under ruby --disable-gems -e 'h=Hash.new{|x,k|x[k]=[]}; 200000.times{|i| h["k#{i*7919%50021}"]<<i.to_s}; puts h.size, h.values.map(&:size).sum, h.keys.sort.join.hash.class; puts h.keys.sort.join.sum; t=4.times.map{|n| Thread.new{(1..20000).map{|i|(i*n).to_s}.join.size}}; puts t.map(&:value).inspect'; }
+case_lua() { under lua5.4 -e 'local t={} for i=1,300000 do local k="k"..(i*7919%50021) t[k]=(t[k] or "")..i%10 end local n=0 local ks={} for k in pairs(t) do ks[#ks+1]=k end table.sort(ks) for i=1,#ks do n=(n*31+#t[ks[i]])%1000003 end print(#ks,n,collectgarbage("count")>0)'; }
+case_tcl() { echo 'for {set i 0} {$i<100000} {incr i} {lappend a([expr {$i*7919%5003}]) $i}; set s 0; foreach k [lsort -integer [array names a]] {set s [expr {($s*31+[llength $a($k)])%1000003}]}; puts $s; puts [string length [join [array get a]]]' >in.tcl && under tclsh in.tcl; }
+case_guile() { under guile --no-auto-compile -c '(define h (make-hash-table)) (do ((i 0 (+ i 1))) ((= i 100000)) (hash-set! h (modulo (* i 7919) 5003) (cons i (hash-ref h (modulo (* i 7919) 5003) (list))))) (display (hash-fold (lambda (k v s) (+ s (length v))) 0 h)) (newline)'; }
+case_gawk() { seq 200000 | under gawk '{n[$1%9773]=n[$1%9773] "," $1} END {for (i=0;i<9773;i++) print i, length(n[i])}' | sha256sum; }
+case_vim() { seq 3000 >text && under vim -u NONE -i NONE -n -es -c '%s/\(\d\)\(\d\)/\2\1/g' -c 'sort n' -c 'g/7/normal! Ax' -c 'wq' text </dev/null && sha256sum text; }
+case_openssl() { seq 100000 | under openssl dgst -sha256 && seq 100000 >plain && under openssl enc -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 00112233445566778899aabbccddeeff -in plain -out sealed && sha256sum sealed && under openssl enc -d -aes-256-cbc -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 00112233445566778899aabbccddeeff -in sealed | sha256sum && under openssl genrsa -out key 2048 2>/dev/null && under openssl rsa -in key -check -noout; }
+case_curl() { seq 300000 >data && under curl -s "file://$PWD/data" | sha256sum && under curl -s "file://$PWD/data" "file://$PWD/data" -o one -o two && cmp one two; }
+
+case_cmake_ninja() {
+  mkdir source && cd source || return
+  local i
+  echo 'cmake_minimum_required(VERSION 3.20)
+project(many C)' >CMakeLists.txt
+  for i in $(seq 40); do
+    echo "int f$i(int x) { return x * $i; }" >"f$i.c"
+    echo "add_library(f$i STATIC f$i.c)" >>CMakeLists.txt
+  done
+  echo 'int f7(int x); int main(void) { return f7(6) - 42; }' >main.c
+  printf 'add_executable(main main.c)\ntarget_link_libraries(main f7)\n' >>CMakeLists.txt
+  under cmake -G Ninja -B ../build >/dev/null && under ninja -C ../build -j3 >/dev/null && ../build/main && under ninja -C ../build -t commands | wc -l
+}
+
+case_clang() { under clang -O2 -S -o - "$HAKMEM_PROGRAMS_INPUT/program.c" | sha256sum && under clang++ -O1 -std=c++17 -S -o - "$HAKMEM_PROGRAMS_INPUT/program.cc" | sha256sum; }
+case_go() {
+  printf 'package main\nimport "fmt"\nfunc main() { m := map[int][]int{}; for i := 0; i < 100000; i++ { m[i%%977] = append(m[i%%977], i) }; fmt.Println(len(m), len(m[5])) }\n' >main.go
+  GOCACHE=$PWD/cache GOFLAGS=-mod=mod GO111MODULE=off under go run main.go
+}
+case_java() {
+  printf 'import java.util.*; public class Main { public static void main(String[] a) throws Exception { Map<String,List<Integer>> m=new TreeMap<>(); for (int i=0;i<200000;i++) m.computeIfAbsent("k"+i*7919%%5003,k->new ArrayList<>()).add(i); System.out.println(m.size()+" "+m.hashCode()); Thread[] t=new Thread[8]; for (int i=0;i<8;i++) { t[i]=new Thread(()->{ StringBuilder b=new StringBuilder(); for (int k=0;k<100000;k++) b.append(k); }); t[i].start(); } for (Thread x:t) x.join(); System.out.println("done"); } }\n' >Main.java
+  under javac Main.java && under java -Xmx200m Main
+}
+
+case_memcached() {
+  under memcached -u root -s "$PWD/socket" -m 32 -t 4 -P "$PWD/pid" &
+  local server=$! i
+  for i in $(seq 100); do [ -S socket ] && break; sleep 0.1; done
+  "$python" - <<'END'
+import hashlib, socket
+s = socket.socket(socket.AF_UNIX); s.connect("socket"); f = s.makefile("rb")
+digest = hashlib.sha256()
+for i in range(20000):
+    value = (b"v%d" % i) * (i % 90 + 1)
+    s.sendall(b"set k%d 0 0 %d\r\n%s\r\n" % (i % 700, len(value), value)); digest.update(f.readline())
+    s.sendall(b"get k%d\r\n" % (i * 7 % 700))
+    while True:
+        line = f.readline()
+        digest.update(line)
+        if line == b"END\r\n": break
+print(digest.hexdigest())
+END
+  local status=$?
+  kill "$(cat pid)" && wait "$server"
+  return $status
+}
+
+# Servers refuse to run as root; where we are root they run as nobody, in a folder of nobody's.
+case_postgres() {
+  local bin
+  bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1) && mkdir data && chmod 711 .. . && chown nobody data || return
+  local as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+  "${as[@]}" "$bin/initdb" -D data -A trust >/dev/null 2>&1 || return
+  under "${as[@]}" "$bin/postgres" -D data -c listen_addresses= -c unix_socket_directories="$PWD/data" -c max_parallel_workers=4 >server.log 2>&1 &
+  local server=$! i
+  for i in $(seq 100); do "$bin/pg_isready" -q -h "$PWD/data" -U nobody && break; sleep 0.2; done
+  under "$bin/psql" -h "$PWD/data" -U nobody -d postgres -At -c 'create table t as select i, md5(i::text) h from generate_series(1,100000) i' \
+    -c 'create index on t(h)' -c "select count(*), min(h), max(h) from t where h like 'a%'" -c 'select sum(length(string_agg)) from (select string_agg(h, chr(44) order by h) from t group by i%97) s' \
+    -c 'select count(*) from t a join t b on a.h=b.h' -c 'vacuum analyze t' -c "select string_agg(h,'' order by i)::text ~ 'abc' from t where i<2000"
+  local status=$?
+  kill -INT "$(head -n 1 data/postmaster.pid)" && wait "$server"
+  return $status
+}
+
+case_ffmpeg() { under ffmpeg -v error -nostdin -f lavfi -i testsrc=d=2:s=160x120:r=10 -threads 3 -c:v mpeg4 -bitexact -f avi out.avi && sha256sum out.avi && under ffmpeg -v error -nostdin -i out.avi -f framemd5 - | tail -n 3; }
+case_imagemagick() { under convert -size 300x200 plasma:red-blue -seed 5 -blur 0x2 -resize 150% -depth 8 rgb:- | wc -c && under convert -size 100x100 gradient:red-blue -rotate 30 -swirl 90 -depth 8 rgb:- | sha256sum; }
+case_graphviz() { { echo 'digraph g {'; for i in $(seq 150); do echo "n$i -> n$((i * 7 % 150)); n$i -> n$((i / 2));"; done; echo '}'; } >in.dot && under dot -Tsvg in.dot | sha256sum; }
+case_gnuplot() { under gnuplot -e 'set term dumb 120 40; plot [0:10] sin(x)*x, cos(x**2), log(x+1)'; }
+case_octave() { under octave-cli --no-init-file --quiet --eval 'a=reshape(mod((1:10000)*7919,1009),100,100); disp(sum(sum(inv(a+eye(100)*5000)))>0); s=sprintf("%d,",a); disp(length(s)); c=num2cell(a); disp(size(c));'; }
+case_r() { under R --vanilla --slave -e 'x<-(1:200000*7919)%%50021; l<-split(seq_along(x),x%%997); cat(length(l),sum(sapply(l,length)),sum(sort(x)[1:100]),"\n"); m<-matrix(x[1:40000],200); cat(dim(m%*%t(m)),"\n")'; }
+case_nasm() { for i in $(seq 5000); do echo "l$i: mov eax, $i"; echo "jmp l$((i * 7 % 5000 + 1))"; done >in.asm && under nasm -f elf64 in.asm -o out.o && sha256sum out.o; }
+case_chromium() { echo '<html><body><ul></ul><script>for (let i=0;i<2000;i++) { let e=document.createElement("li"); e.textContent="item "+i*i%977; document.querySelector("ul").append(e); } document.title="made"</script></body></html>' >page.html && under chromium --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" --dump-dom "file://$PWD/page.html" 2>/dev/null | sha256sum; }
