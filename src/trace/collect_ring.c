@@ -72,39 +72,60 @@ static bool decode(hak_record *record, uint64_t left)
     return true;
 }
 
+/* Anything that is not an event of two words. False: nothing there, or nonsense. */
+static HAK_NOINLINE bool decode_rare(hak_consumer *consumer, hak_record *record, uint64_t left, bool *again)
+{
+    *again = false;
+    if (record->kind == HAK_RECORD_PAD) {
+        consumer->tail = (consumer->tail | (HAK_RING_WORDS - 1)) + 1;
+        *again = true;
+        return false;
+    }
+    if (record->kind == HAK_RECORD_TIME && left >= HAK_RECORD_TIME_WORDS) {
+        consumer->high = record->at[1] >> HAK_STAMP_BITS << HAK_STAMP_BITS;
+        consumer->tail += HAK_RECORD_TIME_WORDS;
+        *again = true;
+        return false;
+    }
+    if (decode(record, left))
+        return true;
+    consumer->broken = true;
+    consumer->tail = consumer->visible;
+    return false;
+}
+
 bool hak_consumer_peek(hak_consumer *consumer, hak_record *record)
 {
-    while (consumer->tail < consumer->visible && !consumer->broken) {
+    bool again = true;
+    while (again && consumer->tail < consumer->visible && !consumer->broken) {
         uint64_t at = consumer->tail & (HAK_RING_WORDS - 1);
         uint64_t left = consumer->visible - consumer->tail;
-        if (left > HAK_RING_WORDS - at)
+        if (HAK_UNLIKELY(left > HAK_RING_WORDS - at))
             left = HAK_RING_WORDS - at;
-        uint64_t word = consumer->words[at];
+        const uint64_t *words = consumer->words + at;
+        uint64_t word = words[0];
         uint32_t kind_form = (uint32_t)(word >> (HAK_STAMP_BITS + HAK_STACK_ID_BITS));
-        *record = (hak_record){.at = consumer->words + at,
-                               .kind = kind_form & ((1u << HAK_KIND_BITS) - 1),
-                               .form = kind_form >> HAK_KIND_BITS,
-                               .stack = (uint32_t)(word >> HAK_STAMP_BITS) & ((1u << HAK_STACK_ID_BITS) - 1)};
-        if (HAK_UNLIKELY(record->kind == HAK_RECORD_PAD)) {
-            consumer->tail += HAK_RING_WORDS - at;
-            continue;
-        }
-        if (HAK_UNLIKELY(record->kind == HAK_RECORD_TIME && left >= HAK_RECORD_TIME_WORDS)) {
-            consumer->high = record->at[1] >> HAK_STAMP_BITS << HAK_STAMP_BITS;
-            consumer->tail += HAK_RECORD_TIME_WORDS;
-            continue;
-        }
-        if (HAK_UNLIKELY(!decode(record, left))) {
-            consumer->broken = true;
-            break;
+        record->at = words;
+        record->kind = kind_form & ((1u << HAK_KIND_BITS) - 1);
+        record->form = kind_form >> HAK_KIND_BITS;
+        record->stack = (uint32_t)(word >> HAK_STAMP_BITS) & ((1u << HAK_STACK_ID_BITS) - 1);
+        record->flags = record->align_log2 = record->frames = 0;
+        record->words = 2;
+        bool plain = record->kind < HAK_OP_COUNT && left >= 2 &&
+                     (record->form & (HAK_RECORD_WIDE | HAK_RECORD_STACK)) == 0;
+        if (HAK_LIKELY(plain)) {
+            record->address = words[1] & HAK_ADDRESS_MASK;
+            record->size = words[1] >> HAK_ADDRESS_BITS;
+        } else {
+            record->address = record->size = 0;
+            if (!decode_rare(consumer, record, left, &again))
+                continue;
         }
         record->stamp = consumer->high | (uint32_t)word;
         if (HAK_UNLIKELY(record->stamp < consumer->last))
             record->stamp = consumer->last;
         return true;
     }
-    if (consumer->broken)
-        consumer->tail = consumer->visible;
     return false;
 }
 

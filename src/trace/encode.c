@@ -8,7 +8,12 @@
 #include "trace/model.h"
 
 /* Worst case of one event in any column: a size literal. */
-enum { VALUE_MAX_BYTES = 1 + HAK_VARINT_MAX_BYTES, FIRST_KINDS = 1024, CHECK_EVENTS = 1024 };
+enum {
+    VALUE_MAX_BYTES = 1 + HAK_VARINT_MAX_BYTES,
+    FIRST_KINDS = 1024,
+    CHECK_EVENTS = 1024,
+    RECENT_KINDS = 64
+};
 enum { META_TARGET_BYTES = 256 * 1024 };
 
 typedef struct column {
@@ -50,8 +55,7 @@ struct hak_encoder {
     size_t kinds_mask;
     uint32_t kinds_count;
     hak_bytes kind_bytes;
-    uint64_t last_key; /* most events are of the kind of the one before or of the one before that */
-    uint32_t last_kind;
+    kind_entry recent[RECENT_KINDS]; /* direct-mapped: a program's events are of a few kinds */
 
     hak_bytes meta_threads;
     hak_bytes meta_modules;
@@ -69,7 +73,7 @@ static void begin_member(hak_encoder *e)
     e->generation++;
     e->count = e->contexts_count = e->threads_count = e->kinds_count = 0;
     e->last_pc = 0;
-    e->last_key = 0;
+    memset(e->recent, 0, sizeof e->recent);
     memset(e->kinds, 0, (e->kinds_mask + 1) * sizeof *e->kinds);
     hak_bytes *all[] = {&e->context_bytes, &e->thread_numbers, &e->kind_bytes, &e->meta_threads,
                         &e->meta_modules,  &e->meta_rows,      &e->meta_rss};
@@ -250,11 +254,10 @@ static uint32_t kind_of(hak_encoder *e, uint32_t thread, uint8_t shape, const ha
 {
     uint64_t key = (uint64_t)1 << 63 | (uint64_t)thread << 32 | (uint32_t)event->op << 24 |
                    (uint32_t)event->flags << 16 | (uint32_t)event->align_log2 << 8 | shape;
-    if (key != e->last_key) {
-        e->last_kind = find_kind(e, key, thread, event);
-        e->last_key = key;
-    }
-    return e->last_kind;
+    kind_entry *recent = &e->recent[(event->op + 5 * thread + shape) % RECENT_KINDS];
+    if (HAK_UNLIKELY(key != recent->key))
+        *recent = (kind_entry){key, find_kind(e, key, thread, event)};
+    return recent->number;
 }
 
 /* ---- one event ---- */

@@ -41,8 +41,17 @@ typedef enum hak_op_class {
     HAK_CLASS_THREAD
 } hak_op_class;
 
-const char *hak_op_text(hak_op op);      /* "?" for an unknown number */
-hak_op_class hak_op_class_of(hak_op op); /* op < HAK_OP_COUNT */
+const char *hak_op_text(hak_op op); /* "?" for an unknown number */
+
+HAK_INLINE hak_op_class hak_op_class_of(hak_op op) /* op < HAK_OP_COUNT */
+{
+    static const uint8_t classes[HAK_OP_COUNT] = {
+#define X(name, text, op_class) HAK_CLASS_##op_class,
+        HAK_OPS(X)
+#undef X
+    };
+    return (hak_op_class)classes[op];
+}
 
 enum {
     HAK_EVENT_FAILED = 1,  /* the call returned NULL (or an error); there is no block */

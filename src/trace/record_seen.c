@@ -6,9 +6,10 @@
 #include "core/base/bits.h"
 #include "core/base/os.h"
 
-#define FIRST_BYTES            (16 * HAK_KIB)
-#define LEVEL_SHIFT            2  /* each level is four times the one before */
-#define LEVEL_MAX              6  /* 16 MiB */
+#define FIRST_BYTES            (64 * HAK_KIB)
+#define LEVEL_SHIFT            3 /* each level is eight times the one before, up to */
+#define LAST_BYTES             (16 * HAK_MIB)
+#define LEVEL_MAX              4
 #define GUESS_SHARE            64 /* a pair of guesses for so many bytes */
 #define INDEX_SHARE            64 /* a place in the index for so many */
 #define STACK_WORDS            (offsetof(hak_seen_stack, list) / sizeof(uint64_t))
@@ -22,7 +23,7 @@ static _Atomic size_t reserved;
 
 static size_t level_bytes(unsigned level)
 {
-    return FIRST_BYTES << (LEVEL_SHIFT * (level - 1));
+    return level == LEVEL_MAX ? LAST_BYTES : FIRST_BYTES << (LEVEL_SHIFT * (level - 1));
 }
 
 static uint32_t pairs_of(unsigned level)

@@ -12,6 +12,10 @@
 
 enum { LIMITED_EVENTS = 1024 }; /* a member holds at least so many, near the limit */
 
+/* Events between looks whether the member is full; divides HAK_MEMBER_EVENTS. What so many events can add to
+ * a member of HAK_MEMBER_RAW_TARGET stays far below HAK_TRACE_MEMBER_MAX_BYTES. */
+#define FULL_EVENTS 16
+
 struct hak_writer {
     hak_sink *sink;
     hak_encoder *encoder;
@@ -202,8 +206,8 @@ void hak_writer_event(hak_writer *writer, const hak_event *event)
     }
     writer->last_ns = event->time_ns;
     hak_encoder_event(writer->encoder, &writer->contexts, event);
-    writer->submitted++;
-    end_member_if_full(writer);
+    if (++writer->submitted % FULL_EVENTS == 0)
+        end_member_if_full(writer);
 }
 
 void hak_writer_cut(hak_writer *writer)
