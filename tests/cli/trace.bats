@@ -149,3 +149,8 @@ t = json.load(open("w.json"))["traces"][0]
 print(t["allocations"], t["foreign_frees"], t["events_lost"])
 assert t["allocations"] >= 800000 and t["foreign_frees"] == 0 and t["events_lost"] == 0'
 }
+
+@test "a thread that asks for its own stack before anything else does not wait for ever" {
+  timeout 100 hakmem-trace -q -o t.gz "$HAKMEM_BIN/stress_threads" --row first_asks_for_its_stack
+  gzip -t t.gz
+}

@@ -381,6 +381,26 @@ static void moving_mappings(void)
         pthread_join(threads[i], NULL);
 }
 
+/* The first thing it does: glibc calls realloc there with the thread's lock held, which is not recursive. */
+static void *asks_for_its_stack(void *context)
+{
+    pthread_attr_t attributes;
+    EXPECT(pthread_getattr_np(pthread_self(), &attributes) == 0);
+    void *low;
+    size_t size;
+    EXPECT(pthread_attr_getstack(&attributes, &low, &size) == 0);
+    EXPECT((char *)&attributes > (char *)low && (char *)&attributes < (char *)low + size);
+    pthread_attr_destroy(&attributes);
+    free(malloc(100));
+    return context;
+}
+
+static void first_asks_for_its_stack(void)
+{
+    for (unsigned i = 0; i < 50; i++)
+        pthread_join(start(asks_for_its_stack, NULL, 65536, false), NULL);
+}
+
 /* Hundreds of libraries with thread-locals, each a file of its own. */
 #define LIBRARIES 300
 static void *(*plugin_make[LIBRARIES])(size_t);
@@ -475,6 +495,7 @@ static const stress_row table[] = {
     {"swapped_everywhere", swapped_everywhere, 60},
     {"cancellation", cancellation, 0},
     {"smallest_stacks", smallest_stacks, 0},
+    {"first_asks_for_its_stack", first_asks_for_its_stack, 0},
     {"moving_mappings", moving_mappings, 0},
     {"hundreds_of_libraries", hundreds_of_libraries, 0},
     {"own_namespace", own_namespace, 0},
