@@ -24,6 +24,7 @@
 /* FINISH_WAIT_MS: for the collector after the program's death: it reports, or is dead itself */
 #define LIBRARY        "libhakmem-trace.so"
 #define DEFAULT_DEPTH  64
+#define SAMPLE_MAX     ((uint64_t)1 << 40)
 #define FINISH_WAIT_MS 60000
 
 static const char help[] =
@@ -49,6 +50,8 @@ static const char help[] =
     "      --drop          drop events (and count them) rather than let the program wait\n"
     "      --max-size=SIZE stop recording when a file has this size (k, M, G)\n"
     "      --duration=S    stop recording after S seconds\n"
+    "      --sample=SIZE   record an allocation every SIZE bytes on average, chosen at random;\n"
+    "                      hakmem-report scales: its totals are unbiased estimates\n"
     "      --paused        record nothing until --start\n"
     "      --pid=PID       with --stop or --start: a running program that was started under\n"
     "                      hakmem-trace or has its library preloaded; each start is a new trace\n"
@@ -115,6 +118,7 @@ static void parse(int argc, char **argv, settings *s)
         OPT_MAX_SIZE,
         OPT_DURATION,
         OPT_PAUSED,
+        OPT_SAMPLE,
         OPT_PID,
         OPT_START,
         OPT_STOP,
@@ -128,6 +132,7 @@ static void parse(int argc, char **argv, settings *s)
         {"drop", no_argument, NULL, OPT_DROP},
         {"max-size", required_argument, NULL, OPT_MAX_SIZE},
         {"duration", required_argument, NULL, OPT_DURATION},
+        {"sample", required_argument, NULL, OPT_SAMPLE},
         {"paused", no_argument, NULL, OPT_PAUSED},
         {"pid", required_argument, NULL, OPT_PID},
         {"start", no_argument, NULL, OPT_START},
@@ -167,6 +172,10 @@ static void parse(int argc, char **argv, settings *s)
             if (!parse_number(optarg, UINT64_MAX / 1000000000u, &number))
                 bad_usage("no number of seconds:", optarg);
             s->collect.duration_ns = number * 1000000000u;
+            break;
+        case OPT_SAMPLE:
+            if (!parse_size(optarg, &s->collect.sample_bytes) || s->collect.sample_bytes > SAMPLE_MAX)
+                bad_usage("no size:", optarg);
             break;
         case OPT_PAUSED:
             s->collect.paused = true;
@@ -474,6 +483,10 @@ static int collect_for_library(const char *name)
                               .paused = getenv("HAKMEM_TRACE_PAUSED") != NULL}};
     close_range(3, ~0U, 0); /* the program's: whoever waits for their end must not wait for us */
     keep_low_descriptors();
+    const char *sample = getenv("HAKMEM_TRACE_SAMPLE");
+    if (sample != NULL &&
+        (!parse_size(sample, &s.collect.sample_bytes) || s.collect.sample_bytes > SAMPLE_MAX))
+        s.collect.sample_bytes = 0;
     s.collect.listen_fd = hak_collect_listen_at(name);
     if (s.collect.listen_fd < 0)
         return LAUNCH_FAILED;

@@ -138,6 +138,7 @@ static void put_trace(const report_trace *t, FILE *out)
     json_number(out, "parent_pid", head->parent_pid);
     json_number(out, "start_unix_ns", head->start_unix_ns);
     json_number(out, "duration_ns", p->duration_ns);
+    json_number(out, "sample_bytes", head->sample_bytes);
     json_number(out, "events", p->events);
     json_number(out, "events_lost", tail->events_lost);
     fputs(",\"ended\":", out);

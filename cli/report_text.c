@@ -25,7 +25,8 @@ static void summarize(const report *r, const report_trace *t, FILE *out)
     if (head->pid != 0)
         fprintf(out, " (%" PRIu64 ")", head->pid);
     fprintf(out, " %s", format_time(a, p->duration_ns));
-    fprintf(out, "  %s allocations", format_count(a, p->allocations));
+    fprintf(out, "  %s%s allocations", head->sample_bytes != 0 ? "about " : "",
+            format_count(a, p->allocations));
     fprintf(out, "  %s in all", format_bytes(a, p->allocated_bytes));
     fprintf(out, "  peak heap %s", format_bytes(a, p->peak_bytes));
     if (p->rss_peak_bytes != 0)
@@ -44,6 +45,8 @@ static void summarize(const report *r, const report_trace *t, FILE *out)
     if (tail->events_lost != 0)
         fprintf(out, "  %s%s EVENTS LOST%s", report_bold(r), format_count(a, tail->events_lost),
                 report_plain(r));
+    if (head->sample_bytes != 0)
+        fprintf(out, "  estimated from a sample every %s", format_bytes(a, head->sample_bytes));
     if (tail->end != HAK_END_PROGRAM)
         fprintf(out, "  recording ended %s", hak_trace_end_text(tail->end));
     fprintf(out, "\n");

@@ -67,6 +67,7 @@ void summary_add(trace_summary *sum, const hak_collect_message *m)
     sum->walks_checked += m->walks_checked;
     sum->walks_wrong += m->walks_wrong;
     sum->threads += m->threads;
+    sum->sampled |= m->sampled != 0;
 }
 
 void summary_print(const trace_summary *sum, uint32_t processes)
@@ -78,10 +79,14 @@ void summary_print(const trace_summary *sum, uint32_t processes)
         snprintf(images, sizeof images, "%u program images · ", sum->images);
     uint64_t percent =
         sum->allocations == 0 ? 0 : (sum->temporary * 100 + sum->allocations / 2) / sum->allocations;
-    say("%s%s allocations · peak %s · %s never freed · %llu%% temporary · %u thread%s · %s written", images,
-        count_text(count, sizeof count, sum->allocations), bytes_text(peak, sizeof peak, sum->peak_bytes),
-        bytes_text(left, sizeof left, sum->left_bytes), (unsigned long long)percent, sum->threads,
-        sum->threads == 1 ? "" : "s", bytes_text(size, sizeof size, sum->file_bytes));
+    char temporary[48] = "";
+    if (!sum->sampled)
+        snprintf(temporary, sizeof temporary, " · %llu%% temporary", (unsigned long long)percent);
+    say("%s%s%s allocations · peak %s · %s never freed%s · %u thread%s · %s written", images,
+        sum->sampled ? "about " : "", count_text(count, sizeof count, sum->allocations),
+        bytes_text(peak, sizeof peak, sum->peak_bytes), bytes_text(left, sizeof left, sum->left_bytes),
+        temporary, sum->threads, sum->threads == 1 ? "" : "s",
+        bytes_text(size, sizeof size, sum->file_bytes));
     if (sum->walks_wrong != 0)
         say("%llu of %llu sampled call stacks differ from the unwinder's",
             (unsigned long long)sum->walks_wrong, (unsigned long long)sum->walks_checked);

@@ -10,6 +10,7 @@
 typedef struct trace_summary {
     uint32_t images;
     uint32_t threads;
+    bool sampled;
     uint64_t allocations;
     uint64_t temporary;
     uint64_t peak_bytes; /* the greatest of the images */

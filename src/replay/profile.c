@@ -12,6 +12,7 @@
 #include "replay/pins.h"
 #include "trace/error.h"
 #include "trace/grow.h"
+#include "trace/weight.h"
 
 /* A block that is live, as far as it counts. */
 typedef struct block {
@@ -21,6 +22,7 @@ typedef struct block {
     uint32_t context; /* number in the profile; UNCOUNTED */
     uint32_t thread;
     uint32_t slab;       /* see pins.h */
+    uint32_t weight;     /* blocks that it stands for; 1 where every call was recorded */
     uint32_t birth_turn; /* its thread's count of allocations, modulo 2^32 */
 } block;
 
@@ -53,6 +55,7 @@ typedef struct build {
     size_t last_room;
     size_t pairs_room;
     uint16_t pair_table[PAIR_TABLE]; /* numbers of pairs + 1, by hash; never full */
+    hak_weigher weigher;
     hak_pins pins;
     uint64_t look_at; /* event number of the next look at what is pinned */
     uint64_t looked_at;
@@ -201,11 +204,11 @@ static void before_change(const build *b, hak_profile_context *context)
     context->usage.at_peak_blocks = context->usage.live_blocks;
 }
 
-static void count_heap(build *b, const hak_event *event, uint64_t number)
+static void count_heap(build *b, const hak_event *event, uint64_t weight, uint64_t number)
 {
     hak_profile *p = b->profile;
-    b->live_bytes += event->size_bytes;
-    b->live_blocks++;
+    b->live_bytes += weight * event->size_bytes;
+    b->live_blocks += weight;
     if (b->live_bytes > b->point_max_bytes)
         b->point_max_bytes = b->live_bytes;
     if (b->live_bytes > p->peak_bytes) {
@@ -217,17 +220,18 @@ static void count_heap(build *b, const hak_event *event, uint64_t number)
     }
 }
 
-static void count_allocation(hak_profile *p, const hak_event *event)
+static void count_allocation(hak_profile *p, const hak_event *event, uint64_t weight)
 {
-    uint64_t size = event->size_bytes;
-    unsigned bucket = hak_log2_ceil(size);
-    p->size_calls[bucket]++;
-    p->size_bytes[bucket] += size;
-    p->allocations++;
-    p->allocated_bytes += size;
-    p->threads[event->thread].calls++;
-    p->threads[event->thread].bytes += size;
-    p->threads[event->thread].live_bytes += size;
+    uint64_t bytes = weight * event->size_bytes;
+    unsigned bucket = hak_log2_ceil(event->size_bytes);
+    p->size_calls[bucket] += weight;
+    p->size_bytes[bucket] += bytes;
+    p->allocations += weight;
+    p->op_calls[event->op] += weight - 1; /* take_event has counted one */
+    p->allocated_bytes += bytes;
+    p->threads[event->thread].calls += weight;
+    p->threads[event->thread].bytes += bytes;
+    p->threads[event->thread].live_bytes += bytes;
 }
 
 /* Whether an allocation counts. */
@@ -245,8 +249,9 @@ static void begin_block(build *b, const hak_event *event, uint64_t number)
     block *made = &b->blocks[event->slot];
     thread_state *thread = &b->threads[event->thread];
     uint64_t size = event->size_bytes;
-    *made = (block){
-        size, event->time_ns, number, UNCOUNTED, event->thread, hak_pins_add(&b->pins, size), ++thread->turn};
+    uint32_t weight = hak_weigh(&b->weigher, size);
+    *made = (block){size,   event->time_ns, number, UNCOUNTED, event->thread, hak_pins_add(&b->pins, size),
+                    weight, ++thread->turn};
     thread->last_slot = event->slot;
     hak_profile_context *context = counts(b, event) ? context_of(b, event, &made->context) : NULL;
     if (context == NULL) {
@@ -255,18 +260,18 @@ static void begin_block(build *b, const hak_event *event, uint64_t number)
     }
     hak_usage *usage = &context->usage;
     before_change(b, context);
-    usage->calls++;
-    usage->bytes += size;
-    usage->live_blocks++;
-    usage->live_bytes += size;
+    usage->calls += weight;
+    usage->bytes += weight * size;
+    usage->live_blocks += weight;
+    usage->live_bytes += weight * size;
     if (usage->live_bytes > usage->max_bytes)
         usage->max_bytes = usage->live_bytes;
     if (usage->live_blocks > usage->max_blocks)
         usage->max_blocks = usage->live_blocks;
     if (size > usage->size_max_bytes)
         usage->size_max_bytes = size;
-    count_allocation(b->profile, event);
-    count_heap(b, event, number);
+    count_allocation(b->profile, event, weight);
+    count_heap(b, event, weight, number);
 }
 
 /* What the block was; its context, or NULL when it does not count. */
@@ -280,11 +285,12 @@ static hak_profile_context *end_block(build *b, uint32_t slot, block *ended)
         return NULL;
     hak_profile_context *context = hak_profile_at(b->profile, ended->context);
     before_change(b, context);
-    context->usage.live_bytes -= ended->size_bytes;
-    context->usage.live_blocks--;
-    b->profile->threads[ended->thread].live_bytes -= ended->size_bytes;
-    b->live_bytes -= ended->size_bytes;
-    b->live_blocks--;
+    uint64_t bytes = ended->weight * ended->size_bytes;
+    context->usage.live_bytes -= bytes;
+    context->usage.live_blocks -= ended->weight;
+    b->profile->threads[ended->thread].live_bytes -= bytes;
+    b->live_bytes -= bytes;
+    b->live_blocks -= ended->weight;
     return context;
 }
 
@@ -341,8 +347,8 @@ static void count_pair(build *b, const block *ended, uint32_t thread)
         b->profile->pairs_lost++;
         return;
     }
-    b->profile->pairs[at].frees++;
-    b->profile->pairs[at].bytes += ended->size_bytes;
+    b->profile->pairs[at].frees += ended->weight;
+    b->profile->pairs[at].bytes += ended->weight * ended->size_bytes;
 }
 
 static void free_block(build *b, const hak_event *event, uint64_t number)
@@ -353,18 +359,19 @@ static void free_block(build *b, const hak_event *event, uint64_t number)
     if (context == NULL)
         return;
     hak_usage *usage = &context->usage;
-    usage->freed++;
-    p->frees++;
-    p->threads[event->thread].frees++;
+    usage->freed += ended.weight;
+    p->frees += ended.weight;
+    p->threads[event->thread].frees += ended.weight;
     if (ended.thread != event->thread) {
-        usage->freed_remotely++;
-        p->threads[event->thread].frees_of_others++;
+        usage->freed_remotely += ended.weight;
+        p->threads[event->thread].frees_of_others += ended.weight;
         count_pair(b, &ended, event->thread);
     }
     see_growth(b, usage, &ended, event->thread);
     if (b->threads[ended.thread].last_slot == event->slot_old)
         b->threads[ended.thread].last_slot = 0;
-    if (b->threads[ended.thread].turn - ended.birth_turn <= b->options.temporary) {
+    if (b->weigher.mean_bytes == 0 && /* a sample does not tell what came in between */
+        b->threads[ended.thread].turn - ended.birth_turn <= b->options.temporary) {
         usage->temporary++;
         p->temporary++;
     }
@@ -533,6 +540,7 @@ hak_profile *hak_profile_build(hak_reader *reader, const hak_profile_options *op
                .options = *options,
                .profile = calloc(1, sizeof *b.profile),
                .look_at = LOOK_EVENTS,
+               .weigher = {.mean_bytes = hak_reader_head(reader)->sample_bytes},
                .peak_number = 1};
     if (b.profile == NULL) {
         hak_trace_fail(error, "out of memory");

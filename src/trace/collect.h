@@ -16,11 +16,12 @@ typedef struct hak_collect_options {
     bool force;         /* replace existing files */
     uint32_t depth;     /* 1 … HAK_RECORD_DEPTH_MAX */
     bool drop;
-    bool paused;          /* nothing is recorded before HAK_COMMAND_START */
-    uint64_t max_bytes;   /* per file, compressed; 0: no limit */
-    uint64_t duration_ns; /* of recording, per process; 0: to the end */
-    int listen_fd;        /* from hak_collect_listen */
-    int control_fd;       /* SOCK_SEQPACKET to the owner; -1: none */
+    uint64_t sample_bytes; /* mean of the sampling interval; 0: every call */
+    bool paused;           /* nothing is recorded before HAK_COMMAND_START */
+    uint64_t max_bytes;    /* per file, compressed; 0: no limit */
+    uint64_t duration_ns;  /* of recording, per process; 0: to the end */
+    int listen_fd;         /* from hak_collect_listen */
+    int control_fd;        /* SOCK_SEQPACKET to the owner; -1: none */
 } hak_collect_options;
 
 #define HAK_COLLECT_DEFAULT_OUTPUT "hakmem-trace.%e.%p.gz"
@@ -53,9 +54,9 @@ typedef struct hak_collect_message {
     uint64_t walks_checked;
     uint64_t walks_wrong;
     uint32_t threads;
-    uint32_t failed; /* the file is not whole: note says why */
-    uint32_t end;    /* hak_trace_end; WRITE: note says why */
-    uint32_t reserved;
+    uint32_t failed;  /* the file is not whole: note says why */
+    uint32_t sampled; /* figures are estimates */
+    uint32_t end;     /* hak_trace_end; WRITE: note says why */
     uint64_t duration_ns;
     char path[HAK_COLLECT_PATH_MAX];
     char note[256];

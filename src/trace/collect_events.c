@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool hak_events_init(hak_events *events, hak_writer *writer, const char *program)
+bool hak_events_init(hak_events *events, hak_writer *writer, const char *program, uint64_t sample_bytes)
 {
-    *events = (hak_events){.writer = writer, .program = program, .slots = hak_slots_new()};
+    *events = (hak_events){.writer = writer,
+                           .program = program,
+                           .slots = hak_slots_new(),
+                           .weigher = {.mean_bytes = sample_bytes}};
     return events->slots != NULL;
 }
 
@@ -42,8 +45,11 @@ static void block_begins(hak_events *events, hak_consumer *consumer, uint32_t sl
     hak_block *block = block_of(events, slot);
     if (block == NULL)
         return; /* only figures of the summary suffer */
-    *block = (hak_block){size_bytes, consumer->allocations, consumer->thread};
-    events->live_bytes += size_bytes;
+    uint32_t weight = hak_weigh(&events->weigher, size_bytes);
+    *block = (hak_block){size_bytes, consumer->allocations, consumer->thread, weight};
+    events->allocations += weight;
+    events->allocations--; /* the caller has counted one */
+    events->live_bytes += weight * size_bytes;
     if (events->live_bytes > events->peak_bytes)
         events->peak_bytes = events->live_bytes;
 }
@@ -53,8 +59,9 @@ static void block_ends(hak_events *events, const hak_consumer *consumer, uint32_
     if (slot >= events->blocks_room)
         return;
     const hak_block *block = &events->blocks[slot];
-    events->live_bytes -= block->size_bytes;
-    if (block->thread == consumer->thread && block->ordinal == consumer->allocations)
+    events->live_bytes -= block->weight * block->size_bytes;
+    if (events->weigher.mean_bytes == 0 && block->thread == consumer->thread &&
+        block->ordinal == consumer->allocations)
         events->temporary++;
 }
 
@@ -168,6 +175,8 @@ static void put_free(hak_events *events, hak_consumer *consumer, const hak_recor
 {
     if (record->address != 0) {
         event->slot_old = hak_slots_take(events->slots, record->address);
+        if (event->slot_old == HAK_SLOT_NONE && events->weigher.mean_bytes != 0)
+            return; /* let through to be on the safe side */
         if (event->slot_old == HAK_SLOT_NONE)
             event->flags |= HAK_EVENT_FOREIGN;
         else

@@ -5,6 +5,7 @@
 
 #include "trace/collect_ring.h"
 #include "trace/slots.h"
+#include "trace/weight.h"
 #include "trace/writer.h"
 
 /* What is known of a live block, by slot. */
@@ -12,6 +13,7 @@ typedef struct hak_block {
     uint64_t size_bytes;
     uint64_t ordinal; /* allocations of its thread before it */
     uint32_t thread;
+    uint32_t weight;
 } hak_block;
 
 typedef struct hak_events {
@@ -22,7 +24,8 @@ typedef struct hak_events {
     size_t blocks_room;
     uint64_t *tids; /* by thread index; cleared when the thread has ended */
     uint32_t threads;
-    uint64_t allocations;
+    hak_weigher weigher;
+    uint64_t allocations; /* this and the next ones: estimates where calls are sampled */
     uint64_t temporary;
     uint64_t live_bytes;
     uint64_t peak_bytes;
@@ -30,7 +33,8 @@ typedef struct hak_events {
     unsigned pending; /* consumers within a realloc */
 } hak_events;
 
-bool hak_events_init(hak_events *events, hak_writer *writer, const char *program); /* false: no memory */
+/* False: no memory. */
+bool hak_events_init(hak_events *events, hak_writer *writer, const char *program, uint64_t sample_bytes);
 void hak_events_done(hak_events *events);
 
 /* Uses one record at that time. Except for allocations: hak_events_owner says who must go first. False,

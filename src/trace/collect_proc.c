@@ -48,11 +48,16 @@ uint64_t hak_proc_parent(uint64_t pid)
     return strtoull(at + 4, NULL, 10); /* ") S ppid" */
 }
 
-bool hak_proc_thread_lives(uint64_t pid, uint64_t tid)
+static bool lives(uint64_t pid, uint64_t tid)
 {
     char path[80];
     snprintf(path, sizeof path, "/proc/%llu/task/%llu", (unsigned long long)pid, (unsigned long long)tid);
     return access(path, F_OK) == 0;
+}
+
+bool hak_proc_thread_gone(uint64_t pid, uint64_t tid)
+{
+    return lives(pid, pid) && !lives(pid, tid);
 }
 
 void hak_proc_executable(uint64_t pid, char *path, size_t room)

@@ -7,7 +7,7 @@
 
 uint64_t hak_proc_rss_bytes(uint64_t pid);
 uint64_t hak_proc_parent(uint64_t pid);
-bool hak_proc_thread_lives(uint64_t pid, uint64_t tid);
+bool hak_proc_thread_gone(uint64_t pid, uint64_t tid); /* known for certain: of a process that lives */
 void hak_proc_executable(uint64_t pid, char *path, size_t room);
 void hak_proc_comm(uint64_t pid, char *comm, size_t room);
 

@@ -101,6 +101,7 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
     share->size_bytes = HAK_SHARE_BYTES;
     share->depth = options->depth;
     share->drop = options->drop;
+    share->sample_bytes = options->sample_bytes;
     share->same_ids = origin->same_ids;
     share->clock = hak_clock_is_tsc() ? HAK_CLOCK_TSC : HAK_CLOCK_COUNTER;
     share->tsc_base = hak_tsc();
@@ -191,7 +192,8 @@ bool hak_session_open(hak_session *session, hak_collect_message *report)
                            .parent_pid = session->origin.parent_pid,
                            .parent_start_ns = session->origin.parent_start_ns,
                            .clock = session->share->clock,
-                           .depth_max = options->depth};
+                           .depth_max = options->depth,
+                           .sample_bytes = options->sample_bytes};
     hak_writer_options how = {
         .level = 1, .background = true, .force = options->force, .max_bytes = options->max_bytes};
     snprintf(error.text, sizeof error.text, "the name does not fit");
@@ -205,7 +207,8 @@ bool hak_session_open(hak_session *session, hak_collect_message *report)
     if (hak_collect_choose(&choice, session->path, sizeof session->path))
         session->writer = hak_writer_open(session->path, &head, &how, &error);
     free(command);
-    if (session->writer != NULL && hak_events_init(&session->events, session->writer, session->program)) {
+    if (session->writer != NULL &&
+        hak_events_init(&session->events, session->writer, session->program, options->sample_bytes)) {
         snprintf(report->path, sizeof report->path, "%s", session->path);
         return true;
     }
@@ -290,12 +293,6 @@ static void give_back(hak_session *session, hak_consumer *consumer)
     atomic_store(&consumer->ring->state, HAK_RING_FREE);
 }
 
-static bool is_gone(const hak_session *session, const hak_consumer *consumer)
-{
-    return session->origin.same_ids && hak_proc_thread_lives(session->origin.pid, session->origin.pid) &&
-           !hak_proc_thread_lives(session->origin.pid, consumer->tid);
-}
-
 /* Rings of threads that ended, saying so or not. */
 static void reap(hak_session *session, uint64_t now_ns)
 {
@@ -310,7 +307,7 @@ static void reap(hak_session *session, uint64_t now_ns)
             continue;
         bool gone = state == HAK_RING_ENDED;
         if (!gone && consumer->has_thread && (look || state == HAK_RING_ENDING))
-            gone = is_gone(session, consumer);
+            gone = session->origin.same_ids && hak_proc_thread_gone(session->origin.pid, consumer->tid);
         if (gone && atomic_load(&consumer->ring->head) >> 1 == consumer->tail)
             give_back(session, consumer);
     }
@@ -660,6 +657,7 @@ static void finish(hak_session *session, hak_collect_message *report)
     report->walks_checked = tail.walks_checked;
     report->walks_wrong = tail.walks_wrong;
     report->threads = events->threads;
+    report->sampled = session->options.sample_bytes != 0;
     report->duration_ns = tail.duration_ns;
     snprintf(report->path, sizeof report->path, "%s", session->path);
 }

@@ -10,6 +10,7 @@
 #include "trace/record_next.h"
 #include "trace/record_process.h"
 #include "trace/record_put.h"
+#include "trace/record_sample.h"
 
 HAK_EXPORT void cfree(void *block);
 HAK_EXPORT void free_sized(void *block, size_t size);
@@ -29,12 +30,20 @@ static unsigned failed_if(const void *block)
     return block == NULL ? HAK_RECORD_FAILED : 0;
 }
 
+/* Where every call is recorded this does nothing: the call is nested, or nobody records. */
+static void *aside(hak_thread *self, hak_op op, void *block, size_t size, unsigned align_log2,
+                   hak_frame caller)
+{
+    hak_sample_alloc(self, op, 0, block, size, align_log2, caller);
+    return block;
+}
+
 HAK_EXPORT void *malloc(size_t size)
 {
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.malloc(size);
+        return aside(self, HAK_OP_MALLOC, hak_next.malloc(size), size, 0, caller);
     void *block = hak_next.malloc(size);
     hak_put_alloc(self, HAK_OP_MALLOC, failed_if(block), block, size, 0, caller);
     hak_leave(self);
@@ -47,6 +56,7 @@ HAK_INLINE void free_as(void *block, hak_op op, hak_frame caller)
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return;
     if (HAK_UNLIKELY(!hak_enter(self, caller))) {
+        hak_sample_free(self, op, block, caller);
         hak_next.free(block);
         return;
     }
@@ -83,7 +93,7 @@ HAK_EXPORT void *calloc(size_t count, size_t size)
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.calloc(count, size);
+        return aside(self, HAK_OP_CALLOC, hak_next.calloc(count, size), count * size, 0, caller);
     void *block = hak_next.calloc(count, size);
     size_t total;
     if (__builtin_mul_overflow(count, size, &total))
@@ -108,8 +118,10 @@ static void *realloc_as(void *block, size_t size, hak_op op, hak_frame caller)
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return move_out(block, size);
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.realloc(block, size);
+    if (HAK_UNLIKELY(!hak_enter(self, caller))) {
+        hak_sample_free(self, HAK_OP_FREE, block, caller); /* what it returns is a block as any other */
+        return aside(self, op, hak_next.realloc(block, size), size, 0, caller);
+    }
     unsigned flags = block != NULL ? HAK_RECORD_MOVED_FROM : 0;
     if (block != NULL)
         hak_put_free(self, HAK_RECORD_REALLOC_BEGIN, block);
@@ -141,7 +153,8 @@ HAK_EXPORT void *memalign(size_t alignment, size_t size)
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.memalign(alignment, size);
+        return aside(self, HAK_OP_MEMALIGN, hak_next.memalign(alignment, size), size, align_of(alignment),
+                     caller);
     void *block = hak_next.memalign(alignment, size);
     hak_put_alloc(self, HAK_OP_MEMALIGN, failed_if(block), block, size, align_of(alignment), caller);
     hak_leave(self);
@@ -153,7 +166,8 @@ HAK_EXPORT void *aligned_alloc(size_t alignment, size_t size)
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.aligned_alloc(alignment, size);
+        return aside(self, HAK_OP_ALIGNED_ALLOC, hak_next.aligned_alloc(alignment, size), size,
+                     align_of(alignment), caller);
     void *block = hak_next.aligned_alloc(alignment, size);
     hak_put_alloc(self, HAK_OP_ALIGNED_ALLOC, failed_if(block), block, size, align_of(alignment), caller);
     hak_leave(self);
@@ -164,8 +178,12 @@ HAK_EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
 {
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.posix_memalign(block, alignment, size);
+    if (HAK_UNLIKELY(!hak_enter(self, caller))) {
+        int result = hak_next.posix_memalign(block, alignment, size);
+        if (result == 0)
+            aside(self, HAK_OP_POSIX_MEMALIGN, *block, size, align_of(alignment), caller);
+        return result;
+    }
     int failed = hak_next.posix_memalign(block, alignment, size);
     hak_put_alloc(self, HAK_OP_POSIX_MEMALIGN, failed != 0 ? HAK_RECORD_FAILED : 0,
                   failed != 0 ? NULL : *block, size, align_of(alignment), caller);
@@ -178,7 +196,7 @@ HAK_EXPORT void *valloc(size_t size)
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.valloc(size);
+        return aside(self, HAK_OP_VALLOC, hak_next.valloc(size), size, align_of(HAK_OS_PAGE_BYTES), caller);
     void *block = hak_next.valloc(size);
     hak_put_alloc(self, HAK_OP_VALLOC, failed_if(block), block, size, align_of(HAK_OS_PAGE_BYTES), caller);
     hak_leave(self);
@@ -190,7 +208,7 @@ HAK_EXPORT void *pvalloc(size_t size)
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return hak_next.pvalloc(size);
+        return aside(self, HAK_OP_PVALLOC, hak_next.pvalloc(size), size, align_of(HAK_OS_PAGE_BYTES), caller);
     void *block = hak_next.pvalloc(size);
     hak_put_alloc(self, HAK_OP_PVALLOC, failed_if(block), block, size, align_of(HAK_OS_PAGE_BYTES), caller);
     hak_leave(self);
@@ -208,7 +226,7 @@ HAK_EXPORT int dlclose(void *handle)
     hak_thread *self = &hak_self;
     hak_frame caller = HAK_FRAME_OF_CALLER();
     int failed = hak_next.dlclose(handle);
-    if (failed == 0 && hak_enter(self, caller)) {
+    if (failed == 0 && (hak_enter(self, caller) || hak_sample_enter(self, caller))) {
         int saved = errno;
         hak_modules_closed(self);
         errno = saved;

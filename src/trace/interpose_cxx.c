@@ -8,6 +8,7 @@
 #include "core/base/bits.h"
 #include "trace/record_next.h"
 #include "trace/record_put.h"
+#include "trace/record_sample.h"
 
 /* The run-time's operator `name`, called with the arguments of the failed one. */
 static void *run_time_new(const char *name, size_t size, size_t alignment, const void *nothrow)
@@ -39,6 +40,9 @@ HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignme
             hak_put_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
                           hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, caller);
         hak_leave(self);
+    } else if (block != NULL) {
+        hak_sample_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
+                         hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, caller);
     }
     return HAK_LIKELY(block != NULL) ? block : run_time_new(name, size, alignment, nothrow);
 }
@@ -51,6 +55,8 @@ HAK_INLINE void delete_as(void *block, hak_op op, hak_frame caller)
     bool record = hak_enter(self, caller);
     if (HAK_LIKELY(record))
         hak_put_free(self, op, block);
+    else
+        hak_sample_free(self, op, block, caller);
     hak_next.free(block);
     if (HAK_LIKELY(record))
         hak_leave(self);

@@ -44,6 +44,7 @@ HAK_TLS_IE hak_thread hak_self = {.epoch = HAK_NO_EPOCH};
 static hak_live off_page;
 hak_live *hak_live_page = &off_page;
 hak_share *hak_shared;
+uint64_t hak_sample_bytes;
 
 static _Atomic uint32_t state;
 static uint32_t epoch;                /* counts joins: rings of earlier ones are not ours */
@@ -58,14 +59,21 @@ static char socket_name[HAK_SOCKET_NAME_BYTES]; /* "" until known */
 static pthread_key_t ending_key;
 static bool ending_key_made;
 
+static uint32_t live_epoch(void)
+{
+    return atomic_load_explicit(&hak_live_page->on, memory_order_relaxed) & ~HAK_ON_SAMPLED;
+}
+
 /* In this epoch: another thread may have begun the next one. */
 static void stop_recording(uint32_t of_epoch)
 {
-    uint32_t on = PROCESS_ON;
-    if (atomic_load(&hak_live_page->on) != of_epoch)
+    uint32_t running = PROCESS_ON;
+    uint32_t on = atomic_load(&hak_live_page->on);
+    if ((on & ~HAK_ON_SAMPLED) != of_epoch)
         return;
-    atomic_compare_exchange_strong(&state, &on, PROCESS_OFF); /* first: ON with a page of zero means a fork */
-    atomic_compare_exchange_strong(&hak_live_page->on, &of_epoch, 0);
+    atomic_compare_exchange_strong(&state, &running,
+                                   PROCESS_OFF); /* first: ON with a page of zero means a fork */
+    atomic_compare_exchange_strong(&hak_live_page->on, &on, 0);
 }
 
 /* ---- joining ---- */
@@ -184,6 +192,7 @@ static bool join_collector(uint64_t parent_session)
     if (share == NULL)
         return false;
     hak_shared = share;
+    hak_sample_bytes = share->sample_bytes;
     session = welcome.session;
     hak_seen_process_starts();
     for (size_t i = 1; i < CHUNK_COUNT; i++)
@@ -242,7 +251,7 @@ static bool process_join(hak_thread *self, bool may_launch)
     if (joined) {
         self->ring = NULL;
         self->epoch = HAK_NO_EPOCH;
-        atomic_store(&hak_live_page->on, epoch);
+        atomic_store(&hak_live_page->on, epoch | (hak_sample_bytes != 0 ? HAK_ON_SAMPLED : 0));
         atomic_store(&state, PROCESS_ON);
     } else { /* IDLE: the environment was not there yet, or the constructor may launch a collector */
         atomic_store(&state, off || may_launch ? PROCESS_OFF : PROCESS_IDLE);
@@ -361,7 +370,7 @@ static bool thread_claim(hak_thread *self)
 static void thread_end(void *value)
 {
     hak_thread *self = value;
-    if (self->ring == NULL || atomic_load(&hak_live_page->on) != self->epoch)
+    if (self->ring == NULL || live_epoch() != self->epoch)
         return;
     if (++self->ending <= ENDING_ROUNDS) {
         pthread_setspecific(ending_key, self);
@@ -396,7 +405,7 @@ static bool was_abandoned(const hak_thread *self, hak_frame caller)
     return caller.sp > self->inside_sp || *(const uintptr_t *)slot != self->inside_pc;
 }
 
-HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
+bool hak_thread_enter_sample(hak_thread *self, hak_frame caller)
 {
     if (self->inside_sp != 0) {
         uintptr_t inside = self->inside_sp;
@@ -407,7 +416,7 @@ HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
         self->inside_sp = inside;
         if (!abandoned)
             return false;
-        if (self->ring != NULL && atomic_load(&hak_live_page->on) == self->epoch)
+        if (self->ring != NULL && live_epoch() == self->epoch)
             hak_publish(self, 0);
         if (self->seen.memory != NULL)
             hak_seen_clear(&self->seen); /* it may have been at work there */
@@ -423,6 +432,19 @@ HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
         return true;
     }
     self->inside_sp = 0;
+    return false;
+}
+
+HAK_COLD bool hak_thread_enter(hak_thread *self, hak_frame caller)
+{
+    const _Atomic uint32_t *on = &hak_live_page->on;
+    if ((atomic_load_explicit(on, memory_order_relaxed) & HAK_ON_SAMPLED) != 0)
+        return false;
+    if (!hak_thread_enter_sample(self, caller))
+        return false;
+    if ((atomic_load_explicit(&hak_live_page->on, memory_order_relaxed) & HAK_ON_SAMPLED) == 0)
+        return true;
+    hak_leave(self); /* has joined just now, and is sampled: this call by its chance, too */
     return false;
 }
 

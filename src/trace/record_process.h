@@ -19,13 +19,16 @@ typedef struct hak_thread {
     hak_share *share;    /* of the ring */
     uint32_t stamp_high; /* of the last stamp, as the collector knows it */
     hak_seen seen;
-    hak_walk *walk;  /* belongs to the ring */
-    uint32_t epoch;  /* of the process when ring was claimed; HAK_NO_EPOCH: there is none */
-    uint32_t ending; /* rounds of thread-specific destructors that have passed */
-    bool ended;      /* its end was recorded and its ring given up; it came back */
+    hak_walk *walk;         /* belongs to the ring */
+    uint32_t epoch;         /* of the process when ring was claimed; HAK_NO_EPOCH: there is none */
+    uint32_t ending;        /* rounds of thread-specific destructors that have passed */
+    int64_t sample_left;    /* bytes to the next sample */
+    uint64_t sample_random; /* 0: not seeded */
+    bool ended;             /* its end was recorded and its ring given up; it came back */
 } hak_thread;
 
-#define HAK_NO_EPOCH UINT32_MAX
+#define HAK_NO_EPOCH   UINT32_MAX
+#define HAK_ON_SAMPLED ((uint32_t)1 << 31) /* in hak_live.on: no thread's epoch is equal to it */
 
 typedef struct hak_live {
     _Atomic uint32_t on; /* the epoch while recording, else 0. The page is zero in a forked child. */
@@ -33,11 +36,15 @@ typedef struct hak_live {
 
 extern HAK_TLS_IE hak_thread hak_self;
 extern hak_live *hak_live_page;
-extern hak_share *hak_shared; /* valid while on */
+extern uint64_t hak_sample_bytes; /* of the segment joined last */
+extern hak_share *hak_shared;     /* valid while on */
 
 /* The slow side of entering a hook: nested, not joined yet, forked, or without a ring. True: record, and the
  * thread is marked as inside. */
 bool hak_thread_enter(hak_thread *self, hak_frame caller);
+
+/* The same for a sample, where hak_thread_enter is always false. */
+bool hak_thread_enter_sample(hak_thread *self, hak_frame caller);
 
 /* What a record is worth when there is no room: an event is counted as lost, and under --drop dropped at
  * once; a part of one is not counted beside it; what later events rest on waits in any case. */

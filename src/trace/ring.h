@@ -69,10 +69,11 @@ typedef struct hak_share {
     uint64_t magic;
     uint64_t size_bytes;
     uint64_t tsc_base;
-    uint32_t depth;    /* frames kept per context, 1 … HAK_RECORD_DEPTH_MAX */
-    uint32_t drop;     /* a full ring drops instead of waiting */
-    uint32_t clock;    /* hak_clock_kind: TSC or COUNTER */
-    uint32_t same_ids; /* the collector sees by thread ids who is alive */
+    uint32_t depth;        /* frames kept per context, 1 … HAK_RECORD_DEPTH_MAX */
+    uint32_t drop;         /* a full ring drops instead of waiting */
+    uint32_t clock;        /* hak_clock_kind: TSC or COUNTER */
+    uint64_t sample_bytes; /* mean of the sampling interval; 0: every call */
+    uint32_t same_ids;     /* the collector sees by thread ids who is alive */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t counter; /* the clock, where the TSC is not one */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t beat;    /* the collector's heart: grows while it lives */
     _Atomic uint32_t stopped;      /* hak_trace_end: recording has ended, by whichever side */

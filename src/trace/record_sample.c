@@ -1,0 +1,129 @@
+/* record_sample.c: see record_sample.h. Holds no lock. */
+#include "trace/record_sample.h"
+
+#include <errno.h>
+
+#include "core/base/bits.h"
+#include "trace/record_put.h"
+
+/* Addresses of sampled blocks that live: buckets of one cache line. One that overflows lets every free
+ * through; the collector knows which blocks it has seen. */
+#define BUCKET_BITS  15
+#define BUCKET_SLOTS 8
+#define LEFT_MAX     ((double)(UINT64_C(1) << 50))
+#define SIZE_MAX_ONE ((size_t)1 << 50)
+
+static struct {
+    alignas(HAK_CACHE_LINE) _Atomic uintptr_t blocks[BUCKET_SLOTS];
+} buckets[1 << BUCKET_BITS];
+static _Atomic uint8_t overflowed[1 << BUCKET_BITS];
+
+static bool sampling(void)
+{
+    return (atomic_load_explicit(&hak_live_page->on, memory_order_relaxed) & HAK_ON_SAMPLED) != 0;
+}
+
+static size_t bucket_of(uintptr_t address)
+{
+    return (size_t)(hak_mix64(address) >> (64 - BUCKET_BITS));
+}
+
+static void keep(uintptr_t address)
+{
+    size_t bucket = bucket_of(address);
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        uintptr_t unused = 0;
+        if (atomic_compare_exchange_strong(&buckets[bucket].blocks[i], &unused, address))
+            return;
+    }
+    atomic_store(&overflowed[bucket], 1);
+}
+
+static bool take(uintptr_t address)
+{
+    size_t bucket = bucket_of(address);
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        uintptr_t held = atomic_load_explicit(&buckets[bucket].blocks[i], memory_order_relaxed);
+        if (HAK_UNLIKELY(held == address))
+            return atomic_compare_exchange_strong(&buckets[bucket].blocks[i], &held, 0);
+    }
+    return atomic_load_explicit(&overflowed[bucket], memory_order_relaxed) != 0;
+}
+
+/* Natural logarithm of x in (0, 1], to seven digits: the library is not to bring libm into the program. */
+static double log_of(double x)
+{
+    union {
+        double value;
+        uint64_t bits;
+    } parts = {x};
+    int exponent = (int)(parts.bits >> 52) - 1023;
+    parts.bits = (parts.bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1023) << 52;
+    double t = (parts.value - 1) / (parts.value + 1);
+    double square = t * t;
+    double sum = 0;
+    for (int k = 15; k >= 1; k -= 2)
+        sum = sum * square + 1.0 / k;
+    return exponent * 0.6931471805599453 + 2 * t * sum;
+}
+
+/* Bytes up to the next sample: exponentially distributed. */
+static int64_t draw(hak_thread *self)
+{
+    uint64_t x = self->sample_random; /* xorshift64 (Marsaglia, 2003) */
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    self->sample_random = x;
+    double uniform = (double)((x >> 11) + 1) * 0x1p-53;
+    double bytes = -log_of(uniform) * (double)hak_sample_bytes;
+    return bytes < 1 ? 1 : bytes < LEFT_MAX ? (int64_t)bytes : (int64_t)LEFT_MAX;
+}
+
+static void seed(hak_thread *self)
+{
+    self->sample_random = hak_mix64(hak_tsc() ^ (uintptr_t)self) | 1;
+    self->sample_left = draw(self);
+}
+
+bool hak_sample_enter(hak_thread *self, hak_frame caller)
+{
+    return sampling() && hak_thread_enter_sample(self, caller);
+}
+
+static HAK_COLD void sample(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
+                            unsigned align_log2, hak_frame caller)
+{
+    int saved = errno;
+    self->sample_left = draw(self);
+    if (block != NULL && hak_thread_enter_sample(self, caller)) {
+        keep((uintptr_t)block);
+        hak_put_alloc(self, op, flags, block, size, align_log2, caller);
+        hak_leave(self);
+    }
+    errno = saved;
+}
+
+void hak_sample_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
+                      unsigned align_log2, hak_frame caller)
+{
+    if (!sampling())
+        return;
+    if (HAK_UNLIKELY(self->sample_random == 0))
+        seed(self);
+    self->sample_left -= (int64_t)(size == 0 ? 1 : size < SIZE_MAX_ONE ? size : SIZE_MAX_ONE);
+    if (HAK_UNLIKELY(self->sample_left <= 0))
+        sample(self, op, flags, block, size, align_log2, caller);
+}
+
+void hak_sample_free(hak_thread *self, hak_op op, const void *block, hak_frame caller)
+{
+    if (!sampling() || block == NULL || HAK_LIKELY(!take((uintptr_t)block)))
+        return;
+    int saved = errno;
+    if (hak_thread_enter_sample(self, caller)) {
+        hak_put_free(self, op, block);
+        hak_leave(self);
+    }
+    errno = saved;
+}
