@@ -2,8 +2,9 @@
  *
  * libunwind tests addresses by writing a byte from them to a pipe, and opens that pipe anew when its
  * descriptors have been closed: two descriptors that stay in the program, and a byte read from and written to
- * whatever file of the program has their numbers later. Its call of pipe2(2) is therefore bound to one that
- * fails for us; an address that it would have tested then counts as unreadable. */
+ * whatever file of the program has their numbers later. Its calls of pipe2(2), read(2) and write(2) are
+ * therefore bound to ours: inside a hook there is no pipe, and writing a byte tells whether it can be read.
+ */
 #include "trace/record_unwinder.h"
 
 #include <dlfcn.h>
@@ -33,12 +34,41 @@ static struct {
 } unwinder;
 static _Atomic bool ready;
 
+bool hak_word_readable(uintptr_t at)
+{
+    long failed;
+    __asm__ volatile("mov $8, %%r10d\n\tsyscall" /* raw: errno and cancellation stay out of it */
+                     : "=a"(failed)
+                     : "0"(SYS_rt_sigprocmask), "D"(-1L), "S"(at), "d"(0L)
+                     : "rcx", "r10", "r11", "memory");
+    return failed != -EFAULT;
+}
+
 /* The program may use libunwind itself: its own calls get their pipe. */
-static int pipe_for_others(int *fds, int flags)
+static int bound_pipe2(int *fds, int flags)
 {
     if (hak_self.inside_sp == 0)
         return (int)syscall(SYS_pipe2, fds, flags);
     errno = EMFILE;
+    return -1;
+}
+
+static ssize_t bound_read(int fd, void *bytes, size_t size)
+{
+    if (hak_self.inside_sp == 0)
+        return syscall(SYS_read, fd, bytes, size);
+    errno = EAGAIN; /* empty, and still open */
+    return -1;
+}
+
+/* write(2), which libunwind calls by its number; what else it might call passes. */
+static long bound_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    if (hak_self.inside_sp == 0 || number != SYS_write)
+        return syscall(number, a, b, c, d, e, f);
+    if (hak_word_readable(hak_align_down((uintptr_t)b, 8)))
+        return c;
+    errno = EFAULT;
     return -1;
 }
 
@@ -60,11 +90,8 @@ static bool store_pointer(uintptr_t at, uintptr_t value)
     return true;
 }
 
-static bool bind_pipe(void *handle)
+static bool bind(const struct link_map *map, const char *name, uintptr_t function)
 {
-    struct link_map *map = NULL;
-    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map == NULL)
-        return false;
     const char *names = (const char *)dynamic_value(map, DT_STRTAB);
     const ElfW(Sym) *symbols = (const ElfW(Sym) *)dynamic_value(map, DT_SYMTAB);
     const struct {
@@ -77,11 +104,19 @@ static bool bind_pipe(void *handle)
             size_t type = ELF64_R_TYPE(rela[i].r_info);
             const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(rela[i].r_info)];
             if ((type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT) &&
-                strcmp(names + symbol->st_name, "pipe2") == 0)
-                return store_pointer(map->l_addr + rela[i].r_offset, (uintptr_t)pipe_for_others);
+                strcmp(names + symbol->st_name, name) == 0)
+                return store_pointer(map->l_addr + rela[i].r_offset, function);
         }
     }
     return false;
+}
+
+static bool bind_pipe(void *handle)
+{
+    struct link_map *map = NULL;
+    return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != NULL &&
+           bind(map, "pipe2", (uintptr_t)bound_pipe2) && bind(map, "read", (uintptr_t)bound_read) &&
+           bind(map, "syscall", (uintptr_t)bound_syscall);
 }
 
 void hak_unwinder_load(void)

@@ -16,6 +16,10 @@
 void hak_unwinder_load(void);
 bool hak_unwinder_ready(void);
 
+/* Whether the eight bytes at a multiple of eight can be read. rt_sigprocmask(2) with a bad `how` reads its
+ * set and changes nothing: EFAULT tells. A system call; errno stays. */
+bool hak_word_readable(uintptr_t at);
+
 /* One step up from a frame. False at the end, or where it does not know either. */
 bool hak_unwinder_step(hak_frame *frame);
 

@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -211,21 +210,12 @@ static void walk_out(context *c, hak_frame start)
     walk->words = words + c->extras;
 }
 
-/* Readable bytes from sp up, on a stack that nobody told us about. rt_sigprocmask(2) with a bad `how` reads
- * its set and changes nothing: EFAULT tells an unreadable page. */
+/* Readable bytes from sp up, on a stack that nobody told us about. */
 static hak_stack probe(uintptr_t sp)
 {
     uintptr_t page = hak_align_down(sp, HAK_OS_PAGE_BYTES) + HAK_OS_PAGE_BYTES;
-    for (unsigned i = 0; i < PROBE_PAGES; i++) {
-        long failed;
-        __asm__ volatile("mov $8, %%r10d\n\tsyscall" /* raw: errno and cancellation stay out of it */
-                         : "=a"(failed)
-                         : "0"(SYS_rt_sigprocmask), "D"(-1L), "S"(page), "d"(0L)
-                         : "rcx", "r10", "r11", "memory");
-        if (failed == -14) /* EFAULT */
-            break;
+    for (unsigned i = 0; i < PROBE_PAGES && hak_word_readable(page); i++)
         page += HAK_OS_PAGE_BYTES;
-    }
     return (hak_stack){hak_align_down(sp, 8), page};
 }
 

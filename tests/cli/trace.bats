@@ -146,8 +146,9 @@ END
   /usr/bin/python3 -c '
 import json
 t = json.load(open("w.json"))["traces"][0]
-print(t["allocations"], t["foreign_frees"], t["events_lost"])
-assert t["allocations"] >= 800000 and t["foreign_frees"] == 0 and t["events_lost"] == 0'
+print(t["allocations"], t["foreign_frees"], t["events_lost"], t["walks_checked"], t["walks_wrong"])
+assert t["allocations"] >= 800000 and t["foreign_frees"] == 0 and t["events_lost"] == 0
+assert t["walks_checked"] > 100 and t["walks_wrong"] == 0'
 }
 
 @test "a thread that asks for its own stack before anything else does not wait for ever" {
