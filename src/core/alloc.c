@@ -192,7 +192,8 @@ void *hak_malloc_slow(size_t bytes)
             return block;
     }
     if (bytes > HAK_SMALL_MAX_BYTES && hak_tls_heap->front.room_ways != 0) {
-        void *block = hak_front_take(hak_tls_heap, bytes);
+        void *block =
+            is_mid(bytes, 1) ? hak_mid_recall(hak_tls_heap, bytes) : hak_front_take(hak_tls_heap, bytes);
         if (block != NULL)
             return block;
     }
@@ -344,6 +345,8 @@ void hak_free_slow(void *at)
     hak_chunk_kind kind = hak_page_map_kind(at);
     if (kind >= HAK_CHUNK_REGION && hak_front_put(hak_tls_heap, at))
         return;
+    if (kind == HAK_CHUNK_SUPERSLAB && hak_tls_heap->front.room_ways != 0 && hak_mid_keep(hak_tls_heap, at))
+        return;
     if (kind == HAK_CHUNK_PLAIN) {
         hak_plain_put(at);
         return;
@@ -449,6 +452,8 @@ void *hak_realloc(void *at, size_t bytes, hak_frame frame)
 {
     if (at == NULL)
         return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
+    if (hak_page_map_kind(at) >= HAK_CHUNK_REGION && hak_large_grow_here(at, bytes))
+        return at;
     owner who = find(at, "realloc(): invalid pointer", "realloc(): freed block", "realloc()");
     if (bytes == 0) {
         put_live(&who, at);

@@ -64,11 +64,11 @@ static void asked(unsigned index)
 }
 
 /* Memory that is not resident was asked for. Under the lock. */
-static void regret(size_t bytes, uint64_t now_ns)
+static void regret(size_t bytes)
 {
     if (purged_bytes == 0 || bytes == 0)
         return;
-    if (now_ns - purged_ns > REGRET_NS) {
+    if (hak_os_monotonic_ns() - purged_ns > REGRET_NS) {
         purged_bytes = 0;
         keep_bytes = KEEP_LEAST;
         return;
@@ -97,14 +97,13 @@ hak_large *hak_bigcache_take(size_t bytes, bool zero, bool growing, const hak_la
 {
     unsigned index = hak_large_class(bytes);
     uint32_t units = hak_units_for(bytes + hak_span_lead()), dirty = 0;
-    uint64_t now_ns = hak_os_monotonic_ns();
     if (units > HAK_SPAN_MAX_UNITS)
         return NULL;
     hak_lock_take(&hak_bigcache_lock);
     asked(index);
     hak_large *large = hak_span_take(units, growing, &dirty);
     if (large != NULL) {
-        regret((units - dirty) * HAK_UNIT_BYTES, now_ns);
+        regret((units - dirty) * HAK_UNIT_BYTES);
         large->class_index = (uint16_t)index;
         large->plan = *plan;
         large->block += hak_span_lead();
@@ -139,7 +138,7 @@ static bool as_newest(const hak_large *large, hak_thermal heat)
 }
 
 /* Gives back what is above the bound, in batches, or at once without the batch feature. */
-static void purge_excess(size_t idle_bytes, size_t limit, uint64_t now_ns)
+static void purge_excess(size_t idle_bytes, size_t limit)
 {
     size_t batch = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
     batch = batch < limit / BATCH_SHARE ? batch : limit / BATCH_SHARE;
@@ -147,6 +146,7 @@ static void purge_excess(size_t idle_bytes, size_t limit, uint64_t now_ns)
     if (idle_bytes <= limit + (batched ? batch : 0))
         return;
     size_t given = hak_span_purge((uint32_t)(limit / HAK_UNIT_BYTES));
+    uint64_t now_ns = hak_os_monotonic_ns();
     hak_lock_take(&hak_bigcache_lock);
     purged_bytes = now_ns - purged_ns > REGRET_NS ? given : purged_bytes + given;
     purged_ns = now_ns;
@@ -159,7 +159,6 @@ static void purge_excess(size_t idle_bytes, size_t limit, uint64_t now_ns)
 
 void hak_bigcache_put(hak_large *large)
 {
-    uint64_t now_ns = hak_os_monotonic_ns();
     hak_lock_take(&hak_bigcache_lock);
     large_ops++;
     hak_thermal heat = heat_of(large->class_index);
@@ -169,7 +168,7 @@ void hak_bigcache_put(hak_large *large)
     hak_count(HAK_COUNT_BIGCACHE_KEPT, 1);
     if (hak_feature_on(HAK_FEATURE_THERMAL))
         hak_count(HAK_COUNT_FREE_HOT + heat, 1);
-    purge_excess(idle_bytes, limit, now_ns);
+    purge_excess(idle_bytes, limit);
 }
 
 bool hak_bigcache_grow(hak_large *large, size_t bytes)
@@ -177,15 +176,14 @@ bool hak_bigcache_grow(hak_large *large, size_t bytes)
     uint32_t units = hak_units_for(bytes + hak_span_lead()), dirty = 0;
     bool fits = units <= large->units;
     if (!fits) {
-        uint64_t now_ns = hak_os_monotonic_ns();
         uint32_t least = units - large->units;
-        size_t room = bytes < GROW_MOST ? 2 * bytes : bytes + GROW_MOST;
+        size_t room = bytes < GROW_MOST / 4 ? 4 * bytes : bytes + GROW_MOST;
         uint32_t most = large->growing ? hak_units_for(room) - large->units : least;
         uint32_t before = large->units;
         hak_lock_take(&hak_bigcache_lock);
         fits = hak_span_grow(large, least, most, &dirty);
         if (fits)
-            regret((large->units - before - dirty) * HAK_UNIT_BYTES, now_ns);
+            regret((large->units - before - dirty) * HAK_UNIT_BYTES);
         hak_lock_give(&hak_bigcache_lock);
     }
     if (fits)

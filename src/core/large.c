@@ -210,6 +210,17 @@ static hak_large *resize_span(hak_large *large, size_t bytes)
     return bytes >= MOVE_OUT_BYTES && hak_span_lead() == 0 ? move_out(large, bytes) : NULL;
 }
 
+bool hak_large_grow_here(const void *at, size_t bytes)
+{
+    bool freed;
+    hak_large *large = hak_large_of(at, &freed);
+    if (large == NULL || !large->growing || bytes < large->bytes || bytes > large->units * HAK_UNIT_BYTES)
+        return false;
+    large->bytes = bytes;
+    large->room_bytes = hak_align_up(bytes, HAK_OS_PAGE_BYTES);
+    return true;
+}
+
 void *hak_large_resize(hak_large *large, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX - HAK_GIB ||
@@ -218,10 +229,6 @@ void *hak_large_resize(hak_large *large, size_t bytes)
     bool grows = bytes > large->room_bytes;
     if (!grows && bytes >= large->room_bytes / 2) {
         large->bytes = bytes;
-        return large->block;
-    }
-    if (grows && large->growing && bytes <= large->units * HAK_UNIT_BYTES) {
-        hak_bigcache_grow(large, bytes);
         return large->block;
     }
     live_end(large);

@@ -71,6 +71,10 @@ hak_large *hak_large_of(const void *at, bool *freed);
 
 void hak_large_put(hak_large *large);
 
+/* Resizes in place a growing block that has the room at hand; false: hak_large_resize, if it is one at all.
+ * `at`: any value, in a chunk of a region. */
+bool hak_large_grow_here(const void *at, size_t bytes);
+
 /* Resizes in place or by moving pages; the block's new place, or NULL when copying is the better way. */
 void *hak_large_resize(hak_large *large, size_t bytes);
 

@@ -11,6 +11,13 @@
 /* NULL with ENOMEM. */
 void *hak_mid_take(hak_heap *heap, size_t bytes, bool zero);
 
+/* The two for a thread whose front is open (front.h), without a look at modes. A run of the thread's cache,
+ * or NULL: hak_mid_take. */
+void *hak_mid_recall(hak_heap *heap, size_t bytes);
+/* Frees the block into the thread's cache; false when it is no live run's or there is no room. `at` lies in a
+ * SuperSlab. */
+bool hak_mid_keep(hak_heap *heap, void *at);
+
 /* `run` is the entry of a live run's first unit. */
 void hak_mid_put(hak_heap *heap, hak_slab *run);
 

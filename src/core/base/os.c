@@ -9,7 +9,6 @@
 #include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/base/bits.h"
@@ -151,14 +150,14 @@ bool hak_os_move_pages(void *at, size_t size_bytes, void *place)
 #endif
 }
 
-/* A futex call compares the word with 0 in the kernel: EAGAIN when it differs, ETIMEDOUT at once when not,
- * EFAULT when it cannot be read. (mincore is a call that sandboxes kill for.) */
+/* A futex call compares the word with 0 in the kernel, to requeue none of its waiters: 0 when it is, EAGAIN
+ * when not, EFAULT when it cannot be read; it never waits. (mincore is a call that sandboxes kill for.) */
 bool hak_os_is_written(const void *at)
 {
-    const struct timespec at_once = {0, 0};
+    static uint32_t other;
     for (uintptr_t word = (uintptr_t)at; word < (uintptr_t)at + 2 * sizeof(uint32_t);
          word += sizeof(uint32_t))
-        if (call(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, (uintptr_t)&at_once, 0) == -EAGAIN)
+        if (call(SYS_futex, word, FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG, 0, 0, (uintptr_t)&other) == -EAGAIN)
             return true;
     return false;
 }
