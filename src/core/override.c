@@ -14,6 +14,7 @@
 #include "core/callsite/memo.h"
 #include "core/fast.h"
 #include "core/large.h"
+#include "core/plain.h"
 #include "core/secure.h"
 #include "core/superslab.h"
 
@@ -177,12 +178,14 @@ HAK_EXPORT struct mallinfo2 mallinfo2(void)
 {
     hak_pool_info pool = hak_pool_info_get();
     hak_large_info large = hak_large_info_get();
+    size_t plain_bytes, plain_live; /* MINIMAL's heap; 0 in other modes */
+    hak_plain_info(&plain_bytes, &plain_live);
     return (struct mallinfo2){
-        .arena = pool.superslabs * HAK_SUPERSLAB_BYTES,
+        .arena = pool.superslabs * HAK_SUPERSLAB_BYTES + plain_bytes,
         .hblks = large.live_blocks,
         .hblkhd = large.live_bytes,
-        .uordblks = pool.used_bytes + large.live_bytes,
-        .fordblks = pool.dirty_bytes + large.cached_bytes,
+        .uordblks = pool.used_bytes + large.live_bytes + plain_live,
+        .fordblks = pool.dirty_bytes + large.cached_bytes + plain_bytes - plain_live,
         .keepcost = pool.dirty_bytes + large.cached_bytes,
     };
 }

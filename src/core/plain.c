@@ -34,6 +34,7 @@ typedef struct run {
 hak_lock hak_plain_lock = HAK_LOCK_INIT(HAK_RANK_PLAIN);
 static run *free_runs;
 static unsigned region_count;
+static size_t live_bytes; /* runs handed out */
 
 static run *after(run *r)
 {
@@ -139,6 +140,7 @@ void *hak_plain_take(size_t bytes, size_t align)
         }
         cut(r, len_bytes);
         r->tag.kind = TAG_LIVE;
+        live_bytes += r->tag.len_bytes;
     }
     hak_lock_give(&hak_plain_lock);
     hak_count(HAK_COUNT_PLAIN_ALLOC, 1);
@@ -175,6 +177,7 @@ void hak_plain_put(void *at)
     }
     if (!is_whole(r))
         corrupted(at);
+    live_bytes -= r->tag.len_bytes;
     run *next = after(r);
     if (next->tag.kind == TAG_FREE) {
         free_unlink(next);
@@ -200,6 +203,14 @@ void hak_plain_put(void *at)
     }
     hak_lock_give(&hak_plain_lock);
     hak_count(HAK_COUNT_PLAIN_FREE, 1);
+}
+
+void hak_plain_info(size_t *mapped_bytes, size_t *used_bytes)
+{
+    hak_lock_take(&hak_plain_lock);
+    *mapped_bytes = region_count * HAK_CHUNK_BYTES;
+    *used_bytes = live_bytes;
+    hak_lock_give(&hak_plain_lock);
 }
 
 size_t hak_plain_usable(void *at)

@@ -12,7 +12,9 @@
 extern hak_lock hak_plain_lock;
 
 void *hak_plain_take(size_t bytes, size_t align); /* align <= 4096; NULL with ENOMEM */
-void hak_plain_put(void *at);      /* `at` in a PLAIN chunk; aborts where it is no live block */
+void hak_plain_put(void *at); /* `at` in a PLAIN chunk; aborts where it is no live block */
+/* Bytes mapped, and those of them in live blocks with their tags. */
+void hak_plain_info(size_t *mapped_bytes, size_t *used_bytes);
 size_t hak_plain_usable(void *at); /* 0 where `at` is no live block */
 
 #endif

@@ -400,6 +400,45 @@ static void information(void)
     fclose(out);
 }
 
+/* Small blocks count as much as large ones, come and go. */
+static void information_of_small_blocks(void)
+{
+    enum { COUNT = 50000, BYTES = 400 };
+    static void *blocks[COUNT];
+    size_t before = mallinfo2().uordblks;
+    for (unsigned i = 0; i < COUNT; i++)
+        EXPECT((blocks[i] = malloc(BYTES)) != NULL);
+    struct mallinfo2 full = mallinfo2();
+    EXPECT_OF(full.uordblks >= before + (size_t)COUNT * BYTES, full.uordblks);
+    EXPECT_OF(full.uordblks <= before + (size_t)COUNT * BYTES * 2, full.uordblks);
+    EXPECT_OF(full.arena + full.hblkhd >= full.uordblks, full.arena);
+    for (unsigned i = 0; i < COUNT; i++)
+        free(blocks[i]);
+    malloc_trim(0);
+    size_t after = mallinfo2().uordblks;
+    EXPECT_OF(after < before + ((size_t)5 << 20), after - before);
+}
+
+/* One line on stderr or many, but something, without a change to the heap. */
+static void statistics_are_printed(void)
+{
+    int ends[2], shown = dup(STDERR_FILENO);
+    EXPECT(pipe(ends) == 0 && shown >= 0);
+    size_t used = mallinfo2().uordblks;
+    EXPECT(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+    malloc_stats();
+    fflush(stderr);
+    EXPECT(dup2(shown, STDERR_FILENO) == STDERR_FILENO);
+    char text[4096];
+    ssize_t len = read(ends[0], text, sizeof text);
+    EXPECT_OF(len > 20, len);
+    EXPECT(memmem(text, (size_t)len, "in use bytes", 12) != NULL);
+    EXPECT(mallinfo2().uordblks == used);
+    close(ends[0]);
+    close(ends[1]);
+    close(shown);
+}
+
 static void trim_returns(void)
 {
     enum { COUNT = 20000 };
@@ -449,6 +488,8 @@ static const stress_row table[] = {
     {"old_and_new_entries", old_and_new_entries, 0},
     {"libc_names", libc_names, 0},
     {"information", information, 0},
+    {"information_of_small_blocks", information_of_small_blocks, 0},
+    {"statistics_are_printed", statistics_are_printed, 0},
     {"trim_returns", trim_returns, 0},
     {"one_huge", one_huge, 0},
 };
