@@ -336,12 +336,32 @@ static void put_live(const owner *who, void *at)
     empty_quarantine(false);
 }
 
+/* A block of the pool without a header, freed by its owner or by another thread: nearly all that come here.
+ */
+static bool put_pooled(void *at)
+{
+    if (hak_feature_on(HAK_FEATURE_HEADERS) || hak_page_map_kind(at) != HAK_CHUNK_SUPERSLAB ||
+        ((uintptr_t)at & (HAK_CHUNK_BYTES - 1)) < HAK_FIRST_UNIT_START)
+        return false;
+    hak_slab *slab = hak_slab_of(at);
+    const hak_block *block = at;
+    const hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    if (slab->kind != HAK_SLAB_BLOCKS || hak_slab_block_of(slab, at) != at ||
+        block->key == hak_block_key(block, owner_heap))
+        return false;
+    put_small(heap_or_null(), slab, at);
+    return true;
+}
+
 void hak_free_slow(void *at)
 {
+    hak_tls_heap->nowhere.room = 0; /* free counts down whatever bin it was led to */
     if (at == NULL) {
         count(heap_or_null(), HAK_COUNT_RETURN_NULL);
         return;
     }
+    if (HAK_LIKELY(put_pooled(at)))
+        return;
     hak_chunk_kind kind = hak_page_map_kind(at);
     if (kind >= HAK_CHUNK_REGION && hak_front_put(hak_tls_heap, at))
         return;

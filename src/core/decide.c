@@ -50,8 +50,8 @@ void *hak_decide_take(unsigned class_index, uintptr_t pc, uintptr_t sp, uintptr_
     if (HAK_UNLIKELY(heap->sample_credit-- == 0))
         return hak_guard_take(heap, class_index, (hak_frame){pc, sp, bp});
     const hak_site *site = hak_policy_find(pc, sp, bp);
-    heap->counters[HAK_COUNT_POLICY_LOOKUP]++;
-    heap->counters[site->counter]++;
+    hak_heap_count(heap, HAK_COUNT_POLICY_LOOKUP, 1);
+    hak_heap_count(heap, (hak_heap_counter)site->counter, 1);
     hak_bin *bin = &heap->placed[site->place][class_index];
     hak_block *block = bin->head;
     if (HAK_UNLIKELY(block == NULL) || HAK_UNLIKELY(block->key != hak_block_key(block, heap)))

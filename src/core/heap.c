@@ -12,21 +12,57 @@
 #define REMOTE_QUEUED      UINT64_C(1)
 #define REMOTE_COUNT_SHIFT 48
 #define REMOTE_ADDRESS     (((UINT64_C(1) << REMOTE_COUNT_SHIFT) - 1) & ~UINT64_C(15))
-#define LIST_LOOK_COUNT    (1u << 18) /* longer than any list: ends a walk through a bent one */
 #define FRESH_FIRST_COUNT  4          /* blocks the first refill from a new slab carves; then it doubles */
 #define FRESH_MAX_BYTES    8192       /* memory touched ahead of its use, at most */
+#define OUTBOX_COUNT       32         /* blocks of one slab another thread collects, at most */
+#define OUTBOX_BYTES       4096       /* and their bytes */
+#define LIST_LOOK_COUNT    (1u << 18) /* longer than any list: ends a walk through a bent one */
+#define GROWN_HEAPS        16 /* heaps whose lists may have grown to the full, or more heaps by less */
+#define LIST_MIN_COUNT     2
+#define LIST_MAX_COUNT     UINT16_MAX
+#define CALM_MAX           4 /* a list may outgrow its limit up to 2^this times before the next look */
 
-hak_heap hak_heap_none;
+alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
+uintptr_t hak_window;
 hak_heap hak_heap_shared = {.state = HAK_HEAP_SHARED};
 hak_heap hak_heap_tracked = {.state = HAK_HEAP_SHARED};
 HAK_TLS_IE hak_heap *hak_tls_heap = &hak_heap_none;
 hak_lock hak_shared_lock = HAK_LOCK_INIT(HAK_RANK_SHARED);
 uint8_t hak_class_routes[HAK_CLASS_MAX];
+uint8_t hak_class_bins[HAK_CLASS_SLOTS];
+
+static uint16_t first_limits[HAK_CLASS_MAX]; /* blocks a list may hold before it has grown; 0: no lists */
+static _Atomic size_t grown_bytes;           /* of all heaps */
+static bool frees_seen;                      /* every free takes the slow path */
+
+void hak_heap_init(void)
+{
+    size_t cache_bytes = hak_knob_bytes(HAK_KNOB_TINY_CACHE_BYTES);
+    size_t cache_count = hak_knob_bytes(HAK_KNOB_TINY_CACHE_COUNT);
+    frees_seen = hak_feature_on(HAK_FEATURE_HEADERS) || !hak_feature_on(HAK_FEATURE_LISTS);
+    for (unsigned i = 0; i < hak_classes.count && hak_feature_on(HAK_FEATURE_LISTS); i++) {
+        size_t limit = cache_bytes / hak_classes.of[i].block_bytes;
+        limit = limit < cache_count ? limit : cache_count;
+        first_limits[i] = (uint16_t)(limit < LIST_MIN_COUNT ? LIST_MIN_COUNT : limit);
+    }
+    for (size_t slot = 0; slot < HAK_CLASS_SLOTS; slot++)
+        hak_class_bins[slot] = (uint8_t)(offsetof(hak_heap, bins[hak_classes.index[slot]]) / HAK_BIN_STEP);
+}
+
+static uint32_t place_of_bin(hak_place place, unsigned class_index)
+{
+    bool unseen = place == HAK_PLACE_DEFAULT && hak_class_routes[class_index] == HAK_ROUTE_LIST;
+    size_t offset =
+        unseen ? offsetof(hak_heap, bins[class_index]) : offsetof(hak_heap, placed[place][class_index]);
+    return (uint32_t)(offset / HAK_BIN_STEP);
+}
 
 static hak_bin *bin_of(hak_heap *heap, hak_place place, unsigned class_index)
 {
-    bool unseen = place == HAK_PLACE_DEFAULT && hak_class_routes[class_index] == HAK_ROUTE_LIST;
-    return unseen ? &heap->bins[class_index] : &heap->placed[place][class_index];
+    hak_bin *bin = hak_bin_at(heap, place_of_bin(place, class_index));
+    if (HAK_UNLIKELY(bin->limit == 0) && heap->owns)
+        bin->limit = first_limits[class_index];
+    return bin;
 }
 
 static void slab_link(hak_heap *heap, hak_slab *slab)
@@ -51,13 +87,44 @@ void hak_slab_unlink(hak_heap *heap, hak_slab *slab)
     slab->linked = false;
 }
 
+/* Linux maps downwards, so most of the window lies below the first slab. */
+static void window_place(const hak_slab *first)
+{
+    const uintptr_t below = (HAK_WINDOW_UNITS << HAK_WINDOW_SHIFT) / 8 * 7;
+    uintptr_t super = (uintptr_t)hak_superslab_of(first);
+    uintptr_t none = 0;
+    uintptr_t start = super > below ? super - below : HAK_CHUNK_BYTES;
+    __atomic_compare_exchange_n(&hak_window, &none, start, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static void window_mark(hak_heap *heap, const hak_slab *slab, uint32_t place)
+{
+    if (!heap->owns)
+        return;
+    uintptr_t unit = hak_window_unit(slab->start);
+    for (unsigned i = 0; i < slab->units && unit + i < HAK_WINDOW_UNITS; i++)
+        ((hak_thread_heap *)heap)->place_of[unit + i] = (uint16_t)place;
+}
+
 void hak_slab_own(hak_heap *heap, hak_slab *slab)
 {
-    hak_bin *bin = bin_of(heap, (hak_place)slab->lifetime, slab->class_index);
-    for (unsigned i = 0; i < slab->units; i++) {
-        slab[i].bin = bin;
+    slab->bin = place_of_bin((hak_place)slab->lifetime, slab->class_index);
+    for (unsigned i = 0; i < slab->units; i++)
         atomic_store_explicit(&slab[i].owner, heap, memory_order_release);
-    }
+    if (HAK_UNLIKELY(__atomic_load_n(&hak_window, __ATOMIC_RELAXED) == 0))
+        window_place(slab);
+    window_mark(heap, slab, frees_seen ? 0 : slab->bin);
+}
+
+void hak_slab_disown(hak_heap *heap, const hak_slab *slab)
+{
+    window_mark(heap, slab, 0);
+}
+
+static void give_back(hak_heap *heap, hak_slab *slab)
+{
+    hak_slab_disown(heap, slab);
+    hak_pool_give(slab);
 }
 
 static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
@@ -94,7 +161,7 @@ static void slab_emptied(hak_heap *heap, hak_slab *slab)
     }
     if (slab->linked)
         hak_slab_unlink(heap, slab);
-    hak_pool_give(slab);
+    give_back(heap, slab);
 }
 
 static void slab_used_again(hak_heap *heap, hak_slab *slab)
@@ -277,11 +344,38 @@ static hak_block *refill(hak_heap *heap, hak_place place, unsigned class_index, 
     }
 }
 
+/* What was sent home is wanted again: a longer list would have kept it. */
+static void bin_grow(hak_heap *heap, hak_bin *bin, unsigned class_index)
+{
+    size_t more = (size_t)bin->limit * hak_classes.of[class_index].block_bytes;
+    size_t most = hak_knob_bytes(HAK_KNOB_TINY_CACHE_TOTAL_BYTES);
+    bin->flushed = 0;
+    if (bin->limit > LIST_MAX_COUNT / 2 || heap->grown_bytes + more > most ||
+        atomic_load_explicit(&grown_bytes, memory_order_relaxed) + more > most * GROWN_HEAPS)
+        return;
+    atomic_fetch_add_explicit(&grown_bytes, more, memory_order_relaxed);
+    heap->grown_bytes += more;
+    bin->limit = (uint16_t)(bin->limit * 2);
+}
+
+static void forget_growth(hak_heap *heap)
+{
+    for (unsigned i = 0; i < hak_classes.count; i++) {
+        heap->bins[i].limit = 0;
+        for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
+            heap->placed[place][i].limit = 0;
+    }
+    atomic_fetch_sub_explicit(&grown_bytes, heap->grown_bytes, memory_order_relaxed);
+    heap->grown_bytes = 0;
+}
+
 void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
 {
     hak_bin *bin = bin_of(heap, place, class_index);
     hak_block *block = bin->head;
     if (block == NULL) {
+        if (bin->flushed != 0)
+            bin_grow(heap, bin, class_index);
         uint32_t want = (uint32_t)hak_opt.knobs[HAK_KNOB_TINY_REFILL_COUNT];
         uint32_t most = bin->limit / 2 + 1;
         block = refill(heap, place, class_index, want < most ? want : most);
@@ -306,56 +400,79 @@ void *hak_heap_take_shared(bool tracked, unsigned class_index)
     return block;
 }
 
-/* One of the heap's own blocks goes home to its slab. */
-static void put_local(hak_heap *heap, hak_block *block)
+/* Blocks of one slab, linked from first to last, go home to it. */
+static void put_home(hak_heap *heap, hak_slab *slab, hak_block *first, hak_block *last, uint32_t count)
 {
-    hak_slab *slab = hak_slab_of(block);
-    if (hak_slab_block_of(slab, block) != block)
-        hak_fatal_address("free(): invalid pointer (inside a block)", block);
-    if (slab->used == 0 || atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap)
-        corrupted(block);
-    hak_block_link(block, slab->local);
-    slab->local = block;
-    slab->used--;
+    if (slab->used < count || atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap)
+        corrupted(first);
+    hak_block_link(last, slab->local);
+    slab->local = first;
+    slab->used -= count;
     if (!slab->linked)
         slab_link(heap, slab);
     if (slab->used == 0)
         slab_emptied(heap, slab);
 }
 
-/* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. */
+/* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. Neighbours in a
+ * list are often neighbours in a slab, so they go in runs. */
 static void bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
 {
     hak_block *block = bin->head;
+    for (uint32_t i = 1; i < keep && block != NULL; i++)
+        block = hak_block_next(block);
+    if (block == NULL)
+        return;
+    hak_block *rest = hak_block_next(block);
     if (keep == 0) {
+        rest = block;
         bin->head = NULL;
     } else {
-        for (uint32_t i = 1; i < keep && block != NULL; i++)
-            block = hak_block_next(block);
-        if (block == NULL)
-            return;
-        hak_block *rest = hak_block_next(block);
         hak_block_link(block, NULL);
-        block = rest;
     }
-    uint64_t count = 0;
-    while (block != NULL) {
-        hak_block *next = hak_block_next(block);
-        put_local(heap, block);
-        block = next;
+    uint64_t flushed = 0;
+    while (rest != NULL) {
+        hak_slab *slab = hak_slab_of(rest);
+        hak_block *first = rest, *last;
+        uint32_t count = 0;
+        do {
+            last = rest;
+            if (HAK_UNLIKELY(hak_slab_block_of(slab, last) != last))
+                hak_fatal_address("free(): invalid pointer (inside a block)", last);
+            rest = hak_block_next(last);
+            count++;
+        } while (rest != NULL && hak_slab_of(rest) == slab);
+        put_home(heap, slab, first, last, count);
+        flushed += count;
+    }
+    hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, flushed);
+}
+
+/* Nobody counts what malloc takes, so now and then the list is walked, which costs a cache miss a block: the
+ * more looks in a row found it short, the later the next one. */
+static void bin_look(hak_heap *heap, hak_bin *bin)
+{
+    uint32_t count = 0;
+    for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = hak_block_next(at))
         count++;
+    if (count > bin->limit) {
+        bin_flush(heap, bin, bin->limit / 2);
+        bin->flushed = 1;
+        bin->calm = 0;
+    } else if (bin->calm < CALM_MAX) {
+        bin->calm++;
     }
-    hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, count);
+    bin->room = (bin->limit / 2 + 1) << bin->calm;
+    heap->granted += (uint64_t)bin->room;
 }
 
 void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
-    hak_bin *bin = slab->bin;
-    if (bin->limit == 0) { /* no lists */
+    hak_bin *bin = bin_of(heap, (hak_place)slab->lifetime, slab->class_index);
+    if (bin->limit == 0 || frees_seen) { /* no lists */
         block->key = hak_block_key(block, heap);
-        bin->room = 0;
         hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
-        put_local(heap, block);
+        put_home(heap, slab, block, block, 1);
         return;
     }
     block->key = hak_block_key(block, heap);
@@ -363,31 +480,23 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
     bin->head = block;
     hak_heap_count(heap, HAK_COUNT_FREE_TLS_SLL, 1);
 
-    uint32_t count = 0;
-    for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = hak_block_next(at))
-        count++;
-    if (count > bin->limit) {
-        bin_flush(heap, bin, bin->limit / 2);
-        count = bin->limit / 2;
-    }
-    uint32_t spare = bin->limit - count;
-    bin->room = spare > bin->limit / 2 ? spare : bin->limit / 2 + 1;
-    heap->granted += bin->room;
+    bin_look(heap, bin);
 }
 
-void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
+/* Pushes a chain onto the slab's remote list, and the slab onto its owner's pending stack if it is on none.
+ */
+static void push_remote(hak_slab *slab, hak_block *first, hak_block *last, uint32_t count)
 {
+    /* Before the push: afterwards the slab may be gone, unless its place on the pending stack is ours. */
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-    block->key = hak_block_key(block, owner);
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     uint64_t next;
     do {
-        hak_block_link(block, (hak_block *)(word & REMOTE_ADDRESS));
-        next = ((word >> REMOTE_COUNT_SHIFT) + 1) << REMOTE_COUNT_SHIFT | (uintptr_t)block | REMOTE_QUEUED;
+        hak_block_link(last, (hak_block *)(word & REMOTE_ADDRESS));
+        next =
+            ((word >> REMOTE_COUNT_SHIFT) + count) << REMOTE_COUNT_SHIFT | (uintptr_t)first | REMOTE_QUEUED;
     } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &word, next, memory_order_release,
                                                     memory_order_relaxed));
-    if (heap != NULL)
-        hak_heap_count(heap, HAK_COUNT_FREE_SS_REMOTE, 1);
     if ((word & REMOTE_QUEUED) == 0) {
         owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
         hak_slab *top = atomic_load_explicit(&owner->pending, memory_order_relaxed);
@@ -406,6 +515,42 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
     }
 }
 
+static void outbox_send(hak_outbox *box)
+{
+    hak_slab *slab = box->slab;
+    box->slab = NULL;
+    if (slab != NULL)
+        push_remote(slab, box->first, box->last, box->count);
+}
+
+static hak_outbox *outbox_of(hak_heap *heap, const hak_slab *slab)
+{
+    return &heap->outboxes[(uintptr_t)slab / sizeof *slab % HAK_OUTBOXES];
+}
+
+void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
+{
+    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    block->key = hak_block_key(block, owner);
+    if (heap == NULL) {
+        push_remote(slab, block, block, 1);
+        return;
+    }
+    hak_heap_count(heap, HAK_COUNT_FREE_SS_REMOTE, 1);
+    hak_outbox *box = outbox_of(heap, slab);
+    if (box->slab == slab) {
+        hak_block_link(block, box->first);
+        box->first = block;
+        box->count++;
+    } else {
+        outbox_send(box);
+        uint32_t most = (uint32_t)(OUTBOX_BYTES / slab->block_bytes);
+        *box = (hak_outbox){slab, block, block, 1, most < OUTBOX_COUNT ? most : OUTBOX_COUNT};
+    }
+    if (box->count >= box->most)
+        outbox_send(box);
+}
+
 /* The list may be another thread's and change under our eyes, so each step is looked at before it is made. */
 static bool list_holds(const hak_block *list, const hak_block *block)
 {
@@ -420,18 +565,25 @@ static bool list_holds(const hak_block *list, const hak_block *block)
 
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block)
 {
+    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
+    const hak_outbox *box = outbox_of(hak_tls_heap, slab);
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
-    return list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
-           list_holds(slab->bin->head, block);
+    return (box->slab == slab && list_holds(box->first, block)) ||
+           list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
+           list_holds(hak_bin_at(owner, slab->bin)->head, block);
 }
 
 void hak_heap_flush(hak_heap *heap)
 {
+    if (heap->grown_bytes != 0)
+        forget_growth(heap);
     for (unsigned i = 0; i < hak_classes.count; i++) {
         bin_flush(heap, &heap->bins[i], 0);
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
             bin_flush(heap, &heap->placed[place][i], 0);
     }
+    for (unsigned i = 0; i < HAK_OUTBOXES; i++)
+        outbox_send(&heap->outboxes[i]);
     hak_heap_drain(heap);
     for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
         for (unsigned i = 0; i < hak_classes.count; i++)
@@ -442,7 +594,7 @@ void hak_heap_flush(hak_heap *heap)
                     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
                     if ((word & REMOTE_QUEUED) == 0) {
                         hak_slab_unlink(heap, slab);
-                        hak_pool_give(slab);
+                        give_back(heap, slab);
                     }
                 }
             }

@@ -1,11 +1,14 @@
 /* heap.h: one thread's state: its lists of free blocks, its slabs, its cache of page runs.
  *
- * The fast paths (fast.h) touch only bins, bin_offset and the slab of the block. Where a policy or a mode
- * wants to see the calls of a class, that class's bin stays empty for ever and the blocks live in `placed`
- * bins, which only the slow path reads: nobody tests a mode on the fast path.
+ * The fast paths (fast.h) touch only the first OS page of a heap, its window and the block. A bin is a list
+ * of free blocks. Where a policy or a mode wants to see the calls of a class, that class's bin stays empty
+ * for ever and the blocks live in one of its further bins, by place, which malloc's slow path alone takes
+ * from; where it wants to see the frees, the slabs have no entry in the unit map: nobody tests a mode on the
+ * fast path.
  *
  * A heap belongs to one thread. Other threads only push onto slab->remote and heap->pending:
- *   - a freer links the block and CASes slab->remote (release; pairs with the owner's acquire exchange);
+ *   - a freer collects a few blocks of a slab in an outbox of its own heap, links them and CASes slab->remote
+ * (release; pairs with the owner's acquire exchange);
  *   - the one whose CAS set the queued bit pushes the slab onto owner->pending (release CAS; pairs with the
  *     acquire exchange in the drain). queued is cleared only by who popped the slab, and a slab with queued
  *     set is never given back to the pool, so pending_next has one writer.
@@ -41,30 +44,98 @@ typedef struct hak_growth {
 } hak_growth;
 #define HAK_GROWTH_WAYS 4
 
+/* A list of free blocks of one class, last in first out. */
+typedef struct hak_bin {
+    hak_block *head;
+    int32_t room;    /* frees until the slow path is to look at the list's length */
+    uint16_t limit;  /* blocks to keep, at most; 0: not used yet, or no lists */
+    uint8_t flushed; /* blocks went home since the last refill */
+    uint8_t calm;    /* looks in a row, up to a bound, that found no more than limit */
+} hak_bin;
+
+/* Blocks of another heap's slab on their way home: so that several share one atomic operation. */
+typedef struct hak_outbox {
+    hak_slab *slab; /* NULL: empty */
+    hak_block *first, *last;
+    uint32_t count;
+    uint32_t most; /* blocks to collect for this slab */
+} hak_outbox;
+
+#define HAK_OUTBOXES 8
+
+/* Where a bin is in its heap, in steps of 8 bytes: what a byte can hold for the bins that malloc's fast path
+ * takes from, and what the processor multiplies without a further instruction. Place 0 is a bin that never
+ * has room: for addresses that are not the heap's own. */
+#define HAK_BIN_STEP   8
+#define HAK_DIRECT_MAX 1024 /* requests up to here find their bin by their bytes */
+
 typedef struct hak_heap {
-    hak_bin bins[HAK_CLASS_MAX];
-    uint16_t bin_offset[HAK_CLASS_SLOTS]; /* (bytes + 15) / 16 -> offset of the bin within the heap */
-    struct hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
-    hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX];           /* bins of the classes whose calls are seen */
-    hak_slab *mid_cache[HAK_RUN_MAX_UNITS + 1];               /* by units, last in first out */
-    size_t mid_cache_bytes;
-    uint64_t granted;       /* room given to bins so far; minus the room left = frees on the fast path */
-    uint32_t empty_kept;    /* slabs without a used block */
-    uint32_t sample_credit; /* refills until the learner looks again */
-    hak_front front;        /* large blocks freed last */
-    hak_growth growth[HAK_GROWTH_WAYS];
-    uint32_t growth_next;
-    uint64_t counters[HAK_HEAP_COUNTER_COUNT];
-    _Atomic uint32_t state; /* hak_heap_state */
+    alignas(HAK_OS_PAGE_BYTES) hak_bin nowhere; /* place 0: no list, no room */
+    hak_bin bins[HAK_CLASS_MAX];                /* blocks of a class, for malloc's fast path */
+    uint8_t bin_of[HAK_DIRECT_MAX + 1];         /* bytes -> place of the bin; as hak_class_bins */
+    bool owns;                                  /* has a window of its own units behind it: a thread's heap */
+    uint32_t empty_kept;                        /* slabs without a used block */
+    uint32_t sample_credit;                     /* refills until the learner looks again */
+    uint64_t granted;                           /* room given to bins so far; less what is left: fast frees */
+    hak_outbox outboxes[HAK_OUTBOXES];          /* by slab */
+    size_t grown_bytes;                         /* by which limits of bins exceed their first ones */
+    _Atomic uint64_t counters[HAK_HEAP_COUNTER_COUNT]; /* written by the owner */
+    _Atomic uint32_t state;                            /* hak_heap_state */
     struct hak_heap *all_next;
     struct hak_heap *abandoned_next;
-    alignas(HAK_CACHE_LINE) hak_slab *_Atomic pending; /* slabs with remote frees */
+    alignas(HAK_CACHE_LINE) hak_slab *_Atomic pending;                         /* slabs with remote frees */
+    alignas(HAK_CACHE_LINE) hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
+    hak_slab *mid_cache[HAK_RUN_MAX_UNITS + 1]; /* by units, last in first out */
+    size_t mid_cache_bytes;
+    hak_front front; /* large blocks freed last */
+    hak_growth growth[HAK_GROWTH_WAYS];
+    uint32_t growth_next;
+    hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* bins of the classes whose calls are seen */
 } hak_heap;
 
-extern hak_heap hak_heap_none;    /* every thread's before its first call: all bins empty, never written */
+_Static_assert(offsetof(hak_heap, bins[HAK_CLASS_MAX]) / HAK_BIN_STEP <= 256,
+               "the place of a bin fits in a byte");
+
+/* Behind a thread's heap: for each 64 KiB of a window of the address space, the place of the bin that blocks
+ * there go to when they are the heap's own; else 0. So free learns from one load that an address is one of
+ * ours, that the block is the calling thread's, and which list it goes to. Written by the owner of the heap.
+ * Only what is used of it is touched: 4 KiB for 128 MiB of blocks. What the kernel maps outside of the window
+ * is served by free's slow path, which needs none of this. */
+#define HAK_WINDOW_SHIFT HAK_UNIT_SHIFT
+#define HAK_WINDOW_UNITS ((size_t)1 << 18) /* 16 GiB */
+
+typedef struct hak_thread_heap {
+    hak_heap heap;
+    uint16_t place_of[HAK_WINDOW_UNITS];
+} hak_thread_heap;
+
+/* Start of the window: around the first slab, fixed by it. A plain word: a reader needs the window only for
+ * blocks that were handed out after it was fixed. */
+extern HAK_HIDDEN uintptr_t hak_window;
+
+/* The compiler is to compute the value as it is written; each use is worth an instruction on a path of
+ * twenty. */
+#define HAK_AS_WRITTEN(value) __asm__("" : "+r"(value))
+
+/* Number of the unit in the window, or HAK_WINDOW_UNITS and more. An address that is no multiple of 16 is
+ * outside: the rotation brings its low bits on top. */
+HAK_INLINE uintptr_t hak_window_unit(const void *at)
+{
+    uintptr_t distance = (uintptr_t)at - hak_window;
+    uintptr_t unit = (distance >> 4 | distance << 60) >> (HAK_WINDOW_SHIFT - 4);
+    HAK_AS_WRITTEN(unit);
+    return unit;
+}
+
+/* (bytes + 15) / 16 -> place of the bin */
+extern HAK_HIDDEN uint8_t hak_class_bins[HAK_CLASS_SLOTS];
+
+/* Every thread's before its first call and after its end: all bins empty, nothing its own. */
+extern HAK_HIDDEN hak_thread_heap hak_no_heap;
+#define hak_heap_none hak_no_heap.heap
 extern hak_heap hak_heap_shared;  /* for threads that have ended, under hak_shared_lock */
 extern hak_heap hak_heap_tracked; /* blocks whose free the learner wants to see, under hak_shared_lock */
-extern HAK_TLS_IE hak_heap *hak_tls_heap;
+extern HAK_HIDDEN HAK_TLS_IE hak_heap *hak_tls_heap;
 extern hak_lock hak_shared_lock;
 extern hak_lock hak_heaps_lock;
 
@@ -76,9 +147,16 @@ typedef enum hak_route {
 } hak_route;
 extern uint8_t hak_class_routes[HAK_CLASS_MAX];
 
+HAK_INLINE hak_bin *hak_bin_at(hak_heap *heap, size_t place)
+{
+    return (hak_bin *)((char *)heap + place * HAK_BIN_STEP);
+}
+
+/* Other threads read the counters while their owner writes them: whole words, momentarily stale. */
 HAK_INLINE void hak_heap_count(hak_heap *heap, hak_heap_counter counter, uint64_t by)
 {
-    heap->counters[counter] += by;
+    uint64_t now = atomic_load_explicit(&heap->counters[counter], memory_order_relaxed);
+    atomic_store_explicit(&heap->counters[counter], now + by, memory_order_relaxed);
 }
 
 /* The calling thread's heap, made on first use; NULL when the thread has already left its heap (then use
@@ -97,8 +175,9 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block);
 /* free for a slab of another heap. Any thread. `heap`: the caller's, for its counters, or NULL. */
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block);
 
-/* True when the block is on one of its slab's lists of free blocks. Any thread; for a block that carries the
- * key of a free one: what other threads' lists say is only trusted together with it. */
+/* True when the block is on one of its slab's lists of free blocks, or in an outbox of the caller's heap. Any
+ * thread; for a block that carries the key of a free one: what other threads' lists say is only trusted
+ * together with it. */
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block);
 
 /* The start of the block that `at` lies in, or NULL when it was never handed out. */
@@ -114,7 +193,7 @@ void hak_heap_leave(hak_heap *heap); /* the thread ends */
 /* A slab that a left heap has blocks in, now owned by `mine`, not linked; or NULL. */
 hak_slab *hak_heap_adopt(hak_heap *mine, hak_place place, unsigned class_index);
 void hak_heap_drain_abandoned(hak_heap *heap); /* after remote frees to a heap without thread */
-void hak_heap_init_bins(hak_heap *heap, bool lists);
+void hak_heap_init(void);                      /* once, after the classes are known */
 /* In a forked child, all locks held: true when there were other threads with a heap. */
 bool hak_heap_lose_others(hak_heap *mine);
 /* True when no other thread that runs has a heap. Momentarily right. */
@@ -128,7 +207,8 @@ void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context)
 void hak_heap_drain(hak_heap *heap);
 /* For heap_list.c: takes the slab out of its heap's partial list. */
 void hak_slab_unlink(hak_heap *heap, hak_slab *slab);
-/* For heap_list.c: the slab becomes the heap's own. */
+/* For heap_list.c: the slab becomes the heap's own, and is no longer. */
 void hak_slab_own(hak_heap *heap, hak_slab *slab);
+void hak_slab_disown(hak_heap *heap, const hak_slab *slab);
 
 #endif

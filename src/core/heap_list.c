@@ -13,27 +13,14 @@
 
 hak_lock hak_heaps_lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
 
+#define HEAP_BYTES    ((sizeof(hak_thread_heap) + HAK_OS_PAGE_BYTES - 1) / HAK_OS_PAGE_BYTES * HAK_OS_PAGE_BYTES)
+#define CUT_MAX_COUNT 16 /* heaps per mapping */
+
+static char *uncut; /* memory of heaps nobody has had */
+static unsigned uncut_count, cut_next = 1;
 static hak_heap *all_heaps;
 static hak_heap *abandoned_first, *abandoned_last;
 static _Atomic uint32_t abandoned_count;
-
-void hak_heap_init_bins(hak_heap *heap, bool lists)
-{
-    size_t cache_bytes = hak_knob_bytes(HAK_KNOB_TINY_CACHE_BYTES);
-    uint32_t cache_count = (uint32_t)hak_opt.knobs[HAK_KNOB_TINY_CACHE_COUNT];
-    bool seen_frees = hak_feature_on(HAK_FEATURE_HEADERS); /* no room: every free takes the slow path */
-    for (unsigned i = 0; i < hak_classes.count; i++) {
-        uint32_t limit = (uint32_t)(cache_bytes / hak_classes.of[i].block_bytes);
-        limit = limit < cache_count ? limit : cache_count;
-        limit = lists ? (limit < 2 ? 2 : limit) : 0;
-        heap->bins[i].limit = limit;
-        for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
-            heap->placed[place][i].limit = seen_frees ? 0 : limit;
-    }
-    for (size_t slot = 0; slot < HAK_CLASS_SLOTS; slot++)
-        heap->bin_offset[slot] =
-            (uint16_t)(offsetof(hak_heap, bins) + hak_classes.index[slot] * sizeof(hak_bin));
-}
 
 static hak_heap *abandoned_pop(void)
 {
@@ -58,6 +45,30 @@ static void abandoned_push(hak_heap *heap)
     atomic_fetch_add_explicit(&abandoned_count, 1, memory_order_relaxed);
 }
 
+/* Memory for one more heap: where there are many, cut from a mapping that holds several. NULL with ENOMEM. */
+static hak_heap *heap_cut(void)
+{
+    hak_lock_take(&hak_heaps_lock);
+    if (uncut_count == 0) {
+        uncut = hak_os_reserve(HEAP_BYTES * cut_next, HAK_OS_PAGE_BYTES);
+        if (uncut == NULL && cut_next > 1)
+            uncut = hak_os_reserve(HEAP_BYTES * (cut_next = 1), HAK_OS_PAGE_BYTES);
+        if (uncut != NULL) {
+            hak_count(HAK_COUNT_OS_MAP, 1);
+            uncut_count = cut_next;
+            cut_next = cut_next < CUT_MAX_COUNT ? cut_next * 2 : cut_next;
+        }
+    }
+    hak_heap *heap = NULL;
+    if (uncut_count != 0) {
+        heap = (hak_heap *)uncut;
+        uncut += HEAP_BYTES;
+        uncut_count--;
+    }
+    hak_lock_give(&hak_heaps_lock);
+    return heap;
+}
+
 hak_heap *hak_heap_new(void)
 {
     hak_lock_take(&hak_heaps_lock);
@@ -69,12 +80,13 @@ hak_heap *hak_heap_new(void)
         hak_count(HAK_COUNT_HEAP_REUSED, 1);
         return heap;
     }
-    heap = hak_os_map(hak_align_up(sizeof *heap, HAK_OS_PAGE_BYTES), HAK_OS_PAGE_BYTES);
+    heap = heap_cut();
     if (heap == NULL)
         return NULL;
-    hak_count(HAK_COUNT_OS_MAP, 1);
+    for (size_t bytes = 0; bytes <= HAK_DIRECT_MAX; bytes++)
+        heap->bin_of[bytes] = hak_class_bins[(bytes + HAK_CLASS_STEP - 1) / HAK_CLASS_STEP];
+    heap->owns = true;
     hak_count(HAK_COUNT_HEAP_NEW, 1);
-    hak_heap_init_bins(heap, hak_feature_on(HAK_FEATURE_LISTS));
     hak_front_init(heap);
     hak_lock_take(&hak_heaps_lock);
     heap->all_next = all_heaps;
@@ -113,6 +125,7 @@ hak_slab *hak_heap_adopt(hak_heap *mine, hak_place place, unsigned class_index)
                 heap->empty_kept--;
                 slab->reserved = false;
             }
+            hak_slab_disown(heap, slab);
             hak_slab_own(mine, slab); /* here: a later drain of the old heap must see it */
         }
         abandoned_push(heap);
@@ -179,18 +192,24 @@ typedef struct sum {
     uint64_t value;
 } sum;
 
-/* Another thread's counters are read while it runs: aligned words, momentarily stale. */
+/* A running thread's field, whose plain stores of aligned words are whole: momentarily stale. */
+static uint64_t room_of(const hak_bin *bin)
+{
+    int32_t room = __atomic_load_n(&bin->room, __ATOMIC_RELAXED);
+    return room > 0 ? (uint64_t)room : 0;
+}
+
 static void add_counter(hak_heap *heap, void *context)
 {
     sum *s = context;
-    s->value += heap->counters[s->counter];
+    s->value += atomic_load_explicit(&heap->counters[s->counter], memory_order_relaxed);
     if (s->counter != HAK_COUNT_FREE_TLS_SLL)
         return;
-    s->value += heap->granted;
+    s->value += __atomic_load_n(&heap->granted, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < hak_classes.count; i++) {
-        s->value -= heap->bins[i].room;
+        s->value -= room_of(&heap->bins[i]);
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
-            s->value -= heap->placed[place][i].room;
+            s->value -= room_of(&heap->placed[place][i]);
     }
 }
 

@@ -47,8 +47,7 @@ static void init_locked(void)
     hak_decide_init();
     hak_learn_init();
     hak_guard_init();
-    hak_heap_init_bins(&hak_heap_shared, false);
-    hak_heap_init_bins(&hak_heap_tracked, false);
+    hak_heap_init();
     leave_key_made = pthread_key_create(&leave_key, thread_leaves) == 0;
 }
 

@@ -9,9 +9,8 @@
 /* Columns: NAME, text, default, min, max, scale (how a search steps), family (what is coupled), help. */
 #define HAK_KNOBS(X)                                                                                         \
     X(TINY_CACHE_BYTES, "tiny_cache_bytes", 16384, 0, 1 << 20, LOG, TINY,                                    \
-      "bytes a thread keeps per tiny class")                                                                 \
-    X(TINY_CACHE_COUNT, "tiny_cache_count", 256, 1, 65535, LOG, TINY,                                        \
-      "blocks a thread keeps per tiny class, at most")                                                       \
+      "bytes a thread keeps per tiny class, until its list proves too short")                                \
+    X(TINY_CACHE_COUNT, "tiny_cache_count", 256, 1, 65535, LOG, TINY, "the same in blocks, at most")         \
     X(TINY_REFILL_COUNT, "tiny_refill_count", 64, 1, 4096, LOG, TINY, "blocks taken from a slab at once")    \
     X(SLAB_KEEP_COUNT, "slab_keep_count", 4, 0, 1024, LOG, TINY, "empty slabs a thread keeps")               \
     X(SUPERSLAB_KEEP_BYTES, "superslab_keep_bytes", 8 << 20, 0, 1 << 30, LOG, PURGE,                         \
@@ -43,7 +42,9 @@
     X(GUARD_EARLY_BYTES, "guard_early_bytes", 64 << 10, 0, 1ll << 34, LOG, GUARD,                            \
       "consulted bytes before which the end of a long life is a surprise")                                   \
     X(GUARD_LATE_BYTES, "guard_late_bytes", 4 << 20, 0, 1ll << 34, LOG, GUARD,                               \
-      "consulted bytes after which the end of a short life is a surprise")
+      "consulted bytes after which the end of a short life is a surprise")                                   \
+    X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 4 << 20, 0, 1 << 28, LOG, TINY,                      \
+      "bytes by which the lists of a thread may grow where they prove too short")
 
 typedef enum hak_knob {
 #define X(name, text, def, min, max, scale, family, help) HAK_KNOB_##name,

@@ -59,7 +59,7 @@ typedef struct hak_options {
     uint64_t knobs_from_policy; /* bit per hak_knob */
 } hak_options;
 
-extern hak_options hak_opt;
+extern HAK_HIDDEN hak_options hak_opt;
 
 HAK_INLINE bool hak_feature_on(hak_feature feature)
 {

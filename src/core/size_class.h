@@ -5,7 +5,7 @@
 
 #include "core/base/types.h"
 
-#define HAK_CLASS_MAX       128
+#define HAK_CLASS_MAX       127 /* a bin's place fits in a byte (heap.h) */
 #define HAK_CLASS_NONE      HAK_CLASS_MAX
 #define HAK_SMALL_MAX_BYTES 32768
 #define HAK_CLASS_STEP      16

@@ -27,13 +27,6 @@ typedef struct hak_block {
     uintptr_t key; /* of a free block: the owning heap, so that a second free is noticed */
 } hak_block;
 
-/* A thread's list of free blocks of one class. room: frees until the slow path is to look. */
-typedef struct hak_bin {
-    hak_block *head;
-    uint32_t room;
-    uint32_t limit; /* blocks to keep, at most */
-} hak_bin;
-
 typedef enum hak_slab_kind {
     HAK_SLAB_FREE = 0,
     HAK_SLAB_BLOCKS = 1, /* first unit of a slab */
@@ -44,11 +37,11 @@ typedef enum hak_slab_kind {
 
 enum { HAK_SLAB_HEADERED = 1 }; /* blocks carry research.h headers */
 
-/* One unit. In the further units of a slab, owner, bin and unit_first are copies, so that free needs no
- * second look. The first line is read by every free, the second written by other threads. */
+/* One unit. In the further units of a slab, owner and unit_first are copies. free's fast path reads none of
+ * it (pagemap.h). The second line is written by other threads. */
 typedef struct hak_slab {
     struct hak_heap *_Atomic owner; /* NULL: not a slab */
-    hak_bin *bin;                   /* the owner's list for these blocks */
+    uint32_t bin;                   /* place of the owner's list for these blocks (heap.h) */
     char *start;
     uint64_t reciprocal;
     hak_block *local; /* blocks at home; owner only, as all below */
@@ -75,7 +68,7 @@ typedef struct hak_slab {
     uint64_t reserved2[3];
 } hak_slab;
 
-_Static_assert(sizeof(hak_slab) == 128, "free computes the slab's place with a shift");
+_Static_assert(sizeof(hak_slab) == 128, "two cache lines, the second one for other threads");
 
 typedef struct hak_superslab {
     uint32_t free_units;  /* bit per unit */

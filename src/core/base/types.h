@@ -14,6 +14,7 @@
 #define HAK_INLINE      static inline __attribute__((always_inline))
 #define HAK_COLD        __attribute__((cold, noinline))
 #define HAK_EXPORT      __attribute__((visibility("default")))
+#define HAK_HIDDEN      __attribute__((visibility("hidden"))) /* on a declaration: addressed without a detour */
 #define HAK_TLS_IE      __thread __attribute__((tls_model("initial-exec")))
 
 #define HAK_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
