@@ -10,10 +10,16 @@ static const struct verb {
     const char *usage;
     const char *help;
 } verbs[] = {
-    {"show", hak_verb_show, "show [--json] [--top=N] FILE", "what the policy decides, heaviest sites first"},
+    {"show", hak_verb_show, "show [--json] [--top=N] [--site=F] FILE",
+     "what the policy decides, heaviest sites first"},
     {"explain", hak_verb_explain, "explain FILE SITE", "one site: its callers, decision and evidence"},
+    {"overlap", hak_verb_overlap, "overlap A B", "how many sites both decide on, and how many otherwise"},
+    {"ablate", hak_verb_ablate, "ablate [--without=FAMILY -o OUT] FILE",
+     "the families it holds; or a copy without one, to replay beside it"},
+    {"canary", hak_verb_canary, "canary --records=R [-o OUT] FILE",
+     "promotes or retires by what processes reported; exit status 1: undecided"},
     {"diff", hak_verb_diff, "diff OLD NEW", "decisions that differ; exit status 1 when there are any"},
-    {"merge", hak_verb_merge, "merge -o OUT FILE FILE...",
+    {"merge", hak_verb_merge, "merge -o OUT [--weight=W,]FILE...",
      "what policies of one program agree on, state learn"},
     {"validate", hak_verb_validate, "validate [--binary=B] FILE",
      "whether the allocator would take it, for this build"},

@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "cli/policy_verbs.h"
+#include "cli/put.h"
 
-#define LINE_BYTES 4096
+#define LINE_BYTES     4096
+#define MERGE_PURE_PPM 990000 /* as in training */
+#define MAX_WEIGHT     1000
 
 /* ---- diff: both policies as sorted lines, one decision each ---- */
 
@@ -89,7 +92,7 @@ static void put_line(char sign, const char *text)
 {
     putchar(sign);
     putchar(' ');
-    hak_policy_put_clean(text);
+    hak_put_clean(stdout, text);
     putchar('\n');
 }
 
@@ -172,7 +175,8 @@ static uint32_t child_of(const hak_policy *policy, const hak_policy_node *node)
     return UINT32_MAX;
 }
 
-/* A decision stays where both made it; where they differ the default returns. */
+/* A decision stays where both made it and the blocks of both together are still pure; else the default
+ * returns: what was decided is never averaged, only what it rests on. */
 static void agree(hak_policy_node *a, const hak_policy_node *b)
 {
     if (a->lifetime != b->lifetime)
@@ -192,6 +196,8 @@ static void agree(hak_policy_node *a, const hak_policy_node *b)
         a->size_bytes = (uint64_t)(((double)a->size_bytes * a->weight + (double)b->size_bytes * b->weight) /
                                    (double)weight);
     }
+    if (a->purity_ppm < MERGE_PURE_PPM)
+        a->lifetime = HAK_LIFETIME_DEFAULT;
     a->weight = weight < UINT32_MAX ? (uint32_t)weight : UINT32_MAX;
     /* Only one looks further out: so does the result, if it knows how. */
     if ((a->flags & HAK_NODE_DEEPER) == 0 && (b->flags & HAK_NODE_DEEPER) != 0) {
@@ -289,22 +295,64 @@ static const char *merge_one(hak_policy *into, const hak_policy *from)
     return hak_policy_sort(into) ? NULL : "out of memory";
 }
 
+/* "W,FILE" counts a policy's blocks W times; plain FILE once. NULL: not a weight. */
+static const char *weight_of(const char *operand, double *weight)
+{
+    char *end;
+    *weight = 1;
+    if (strncmp(operand, "--weight=", 9) != 0)
+        return operand;
+    *weight = strtod(operand + 9, &end);
+    return end != operand + 9 && *end == ',' && *weight > 0 && *weight <= MAX_WEIGHT ? end + 1 : NULL;
+}
+
+static int load_weighted(const char *operand, hak_policy *policy)
+{
+    double weight;
+    const char *path = weight_of(operand, &weight);
+    if (path == NULL)
+        return hak_policy_trouble(
+            operand, "--weight takes a number above 0, at most 1000, and a policy: --weight=2,FILE");
+    if (hak_policy_load(path, policy) != 0)
+        return EXIT_TROUBLE;
+    for (uint32_t i = 0; i < policy->node_count; i++) {
+        double blocks = policy->nodes[i].weight * weight;
+        policy->nodes[i].weight = blocks < UINT32_MAX ? (uint32_t)(blocks + 0.5) : UINT32_MAX;
+    }
+    return 0;
+}
+
+/* Takes "-o OUT" out; what is left are policies, weighted or not. Returns their count, or -1. */
+static int merge_operands(int argc, char **argv, const char **out)
+{
+    int kept = 0;
+    *out = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
+            *out = argv[++i];
+        else if (argv[i][0] == '-' && argv[i][1] != 0 && strncmp(argv[i], "--weight=", 9) != 0)
+            return hak_policy_trouble(argv[i], "unknown option") - EXIT_TROUBLE - 1;
+        else
+            argv[kept++] = argv[i];
+    }
+    return kept;
+}
+
 int hak_verb_merge(int argc, char **argv)
 {
-    const char *out = NULL;
-    const hak_verb_option options[] = {{"-o", &out, true}, {NULL, NULL, false}};
-    argc = hak_verb_options(argc, argv, options);
+    const char *out;
+    argc = merge_operands(argc, argv, &out);
     if (argc < 0)
         return EXIT_TROUBLE;
-    if (out == NULL || argc < 3)
+    if (out == NULL || argc < 2)
         return hak_policy_trouble(NULL, "merge takes -o FILE and two policies or more");
     hak_policy all;
-    if (hak_policy_load(argv[1], &all) != 0)
+    if (load_weighted(argv[0], &all) != 0)
         return EXIT_TROUBLE;
     int status = 0;
-    for (int i = 2; i < argc && status == 0; i++) {
+    for (int i = 1; i < argc && status == 0; i++) {
         hak_policy next;
-        if (hak_policy_load(argv[i], &next) != 0) {
+        if (load_weighted(argv[i], &next) != 0) {
             status = EXIT_TROUBLE;
             break;
         }

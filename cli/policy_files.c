@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/policy_verbs.h"
+#include "cli/put.h"
 
 #define LINT_MIN_BLOCKS     50
 #define LINT_MIN_PURITY_PPM 990000
@@ -86,7 +87,7 @@ int hak_verb_validate(int argc, char **argv)
     if (hak_policy_load(argv[1], &policy) != 0)
         return EXIT_TROUBLE;
     int status = 0;
-    hak_policy_put_clean(argv[1]);
+    hak_put_clean(stdout, argv[1]);
     printf(": valid, %s, %" PRIu32 " sites, %" PRIu32 " modules\n", hak_policy_state_text(policy.state),
            policy.node_count, policy.module_count);
     if (binary != NULL)

@@ -1,22 +1,24 @@
 /* policy_show.c: hakmem-policy show, explain, and the words all verbs share. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "cli/policy_verbs.h"
+#include "cli/put.h"
 
-#define DEFAULT_TOP   20
-#define MAX_SITE_TEXT 96
+#define DEFAULT_TOP     20
+#define MAX_SITE_TEXT   96
+#define MAX_SOURCE_TEXT 256
 
 int hak_policy_trouble(const char *subject, const char *problem)
 {
     fputs(HAK_POLICY_TOOL ": ", stderr);
     if (subject != NULL) {
         putc('\'', stderr);
-        for (; *subject != 0; subject++)
-            putc((unsigned char)*subject < ' ' || *subject == 0x7f ? '?' : *subject, stderr);
+        hak_put_clean(stderr, subject);
         fputs("': ", stderr);
     }
     fprintf(stderr, "%s\n", problem);
@@ -34,12 +36,6 @@ int hak_policy_load(const char *path, hak_policy *policy)
     else
         snprintf(problem, sizeof problem, "%s", error.text);
     return hak_policy_trouble(path, problem);
-}
-
-void hak_policy_put_clean(const char *text)
-{
-    for (; *text != 0; text++)
-        putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
 }
 
 int hak_verb_options(int argc, char **argv, const hak_verb_option *options)
@@ -120,13 +116,29 @@ static int by_weight(const void *a, const void *b)
     return wx != wy ? (wx > wy ? -1 : 1) : x < y ? -1 : x > y;
 }
 
-/* Deciding nodes, heaviest first; malloc'ed, may be NULL when there is none. */
-static uint32_t *deciding_nodes(const hak_policy *policy, uint32_t *count)
+/* Whether the site, or one on the way to it, has `part` in its name. */
+static bool is_named(const hak_policy *policy, uint32_t index, const char *part)
+{
+    char text[MAX_SITE_TEXT], source[MAX_SOURCE_TEXT];
+    for (uint32_t at = index; part != NULL && at != HAK_POLICY_ROOT; at = policy->nodes[at].parent) {
+        hak_policy_site_text(policy, &policy->nodes[at], text, sizeof text);
+        if (strstr(text, part) != NULL)
+            return true;
+        if (hak_policy_source_text(policy, &policy->nodes[at], source, sizeof source) &&
+            strstr(source, part) != NULL)
+            return true;
+    }
+    return part == NULL;
+}
+
+/* Deciding nodes with `part` in a name (NULL: all), heaviest first; malloc'ed, may be NULL when there is
+ * none. */
+static uint32_t *deciding_nodes(const hak_policy *policy, const char *part, uint32_t *count)
 {
     uint32_t *nodes = malloc((policy->node_count + 1) * sizeof *nodes);
     *count = 0;
     for (uint32_t i = 0; nodes != NULL && i < policy->node_count; i++)
-        if (hak_policy_decides(&policy->nodes[i]))
+        if (hak_policy_decides(&policy->nodes[i]) && is_named(policy, i, part))
             nodes[(*count)++] = i;
     sorting = policy;
     if (nodes != NULL)
@@ -141,11 +153,11 @@ static void show_head(const char *path, const hak_policy *policy)
     struct tm parts;
     if (policy->created_unix_s != 0 && gmtime_r(&created, &parts) != NULL)
         strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", &parts);
-    hak_policy_put_clean(path);
+    hak_put_clean(stdout, path);
     printf(": %s", hak_policy_state_text(policy->state));
     if (policy->program != NULL) {
         fputs(", for ", stdout);
-        hak_policy_put_clean(policy->program);
+        hak_put_clean(stdout, policy->program);
     }
     printf(", made %s\n", when);
 }
@@ -170,10 +182,10 @@ static void show_globals(const hak_policy *policy)
                    policy->gate[i][1]);
 }
 
-static void show_sites(const hak_policy *policy, uint32_t top)
+static void show_sites(const hak_policy *policy, const char *part, uint32_t top)
 {
     uint32_t count;
-    uint32_t *nodes = deciding_nodes(policy, &count);
+    uint32_t *nodes = deciding_nodes(policy, part, &count);
     if (count != 0)
         printf("%" PRIu32 " sites decide:\n  %10s %8s %7s  %-40s %s\n", count, "BLOCKS", "SIZE", "PURITY",
                "SITE", "DECISION");
@@ -209,26 +221,13 @@ static void show_evidence(const hak_policy *policy)
     }
 }
 
-static void json_text(const char *text)
-{
-    putchar('"');
-    for (; *text != 0; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == '"' || c == '\\' || c >= 0x7f)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
-    }
-    putchar('"');
-}
-
 static void json_site(const hak_policy *policy, const hak_policy_node *node)
 {
     char site[MAX_SITE_TEXT];
     printf("{\"context\":[");
     for (const hak_policy_node *at = node;; at = &policy->nodes[at->parent]) {
         hak_policy_site_text(policy, at, site, sizeof site);
-        json_text(site);
+        hak_put_json(stdout, site);
         if (at->parent == HAK_POLICY_ROOT)
             break;
         putchar(',');
@@ -241,13 +240,13 @@ static void json_site(const hak_policy *policy, const hak_policy_node *node)
            (node->flags & HAK_NODE_REMOTE_FREED) != 0 ? "true" : "false");
 }
 
-static void show_json(const hak_policy *policy, uint32_t top)
+static void show_json(const hak_policy *policy, const char *part, uint32_t top)
 {
     uint32_t count;
-    uint32_t *nodes = deciding_nodes(policy, &count);
+    uint32_t *nodes = deciding_nodes(policy, part, &count);
     printf("{\"schema\":1,\"state\":\"%s\",\"created_unix_s\":%" PRIu64 ",\"program\":",
            hak_policy_state_text(policy->state), policy->created_unix_s);
-    json_text(policy->program != NULL ? policy->program : "");
+    hak_put_json(stdout, policy->program != NULL ? policy->program : "");
     fputs(",\"settings\":{", stdout);
     const char *comma = "";
     for (uint32_t i = 0; i < HAK_KNOB_COUNT; i++)
@@ -264,7 +263,7 @@ static void show_json(const hak_policy *policy, uint32_t top)
     fputs("],\"modules\":[", stdout);
     for (uint32_t i = 0; i < policy->module_count; i++) {
         fputs(i != 0 ? ",{\"path\":" : "{\"path\":", stdout);
-        json_text(policy->module_paths[i]);
+        hak_put_json(stdout, policy->module_paths[i]);
         fputs(",\"build_id\":\"", stdout);
         for (unsigned k = 0; k < policy->modules[i].build_id_bytes; k++)
             printf("%02x", policy->modules[i].build_id[k]);
@@ -277,16 +276,16 @@ static void show_json(const hak_policy *policy, uint32_t top)
         json_site(policy, &policy->nodes[nodes[i]]);
     }
     fputs("],\"evidence\":", stdout);
-    json_text(policy->evidence != NULL ? policy->evidence : "");
+    hak_put_json(stdout, policy->evidence != NULL ? policy->evidence : "");
     puts("}");
     free(nodes);
 }
 
 int hak_verb_show(int argc, char **argv)
 {
-    const char *json = NULL, *top_text = NULL;
+    const char *json = NULL, *top_text = NULL, *part = NULL;
     const hak_verb_option options[] = {
-        {"--json", &json, false}, {"--top", &top_text, true}, {NULL, NULL, false}};
+        {"--json", &json, false}, {"--top", &top_text, true}, {"--site", &part, true}, {NULL, NULL, false}};
     argc = hak_verb_options(argc, argv, options);
     if (argc < 0)
         return EXIT_TROUBLE;
@@ -304,11 +303,11 @@ int hak_verb_show(int argc, char **argv)
     if (hak_policy_load(argv[1], &policy) != 0)
         return EXIT_TROUBLE;
     if (json != NULL) {
-        show_json(&policy, top);
+        show_json(&policy, part, top);
     } else {
         show_head(argv[1], &policy);
         show_globals(&policy);
-        show_sites(&policy, top);
+        show_sites(&policy, part, top);
         show_evidence(&policy);
     }
     hak_policy_clear(&policy);
@@ -330,6 +329,15 @@ static bool names_node(const hak_policy *policy, uint32_t index, const char *nam
         return true;
     snprintf(text, sizeof text, "0x%" PRIx64, node->offset);
     return strcmp(text, name) == 0;
+}
+
+/* 95% interval of a share seen in n blocks (Wilson, 1927). */
+static void put_interval(double share, double n)
+{
+    const double z = 1.96;
+    double middle = (share + z * z / (2 * n)) / (1 + z * z / n);
+    double half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n));
+    printf(" [%.2f%%, %.2f%%]", 100 * fmax(middle - half, 0), 100 * fmin(middle + half, 1));
 }
 
 static void explain_alternatives(const hak_policy *policy, uint32_t index)
@@ -356,21 +364,34 @@ static void explain_node(const hak_policy *policy, uint32_t index)
     char text[MAX_SITE_TEXT];
     hak_policy_site_text(policy, node, text, sizeof text);
     printf("site %s  (m%" PRIu32 "+0x%" PRIx64 ")\n", text, node->module, node->offset);
+    char source[MAX_SOURCE_TEXT];
+    if (hak_policy_source_text(policy, node, source, sizeof source))
+        printf("  source      %s\n", source);
     fputs("  module      ", stdout);
-    hak_policy_put_clean(policy->module_paths[node->module]);
+    hak_put_clean(stdout, policy->module_paths[node->module]);
     fputs(module->build_id_bytes != 0 ? "  build-id " : "  no build-id: matched by name", stdout);
     for (unsigned i = 0; i < module->build_id_bytes; i++)
         printf("%02x", module->build_id[i]);
     putchar('\n');
     for (uint32_t up = node->parent; up != HAK_POLICY_ROOT; up = policy->nodes[up].parent) {
         hak_policy_site_text(policy, &policy->nodes[up], text, sizeof text);
-        printf("  calls       %s\n", text);
+        bool known = hak_policy_source_text(policy, &policy->nodes[up], source, sizeof source);
+        printf("  calls       %s%s%s\n", text, known ? "  " : "", known ? source : "");
     }
     hak_policy_decision_text(node, text, sizeof text);
     printf("  decision    %s\n", text);
-    printf("  evidence    %" PRIu32 " blocks of %" PRIu64
-           " bytes in the mean; %.2f%% of them did as decided\n",
+    printf("  evidence    %" PRIu32 " blocks of %" PRIu64 " bytes in the mean; %.2f%% of them did as decided",
            node->weight, node->size_bytes, node->purity_ppm / 1e4);
+    if (node->weight != 0)
+        put_interval(node->purity_ppm / 1e6, node->weight);
+    putchar('\n');
+    uint32_t parent = node->parent;
+    if (parent == HAK_POLICY_ROOT || !hak_policy_decides(&policy->nodes[parent]))
+        puts("  otherwise   with all the others of its size");
+    else {
+        hak_policy_decision_text(&policy->nodes[parent], text, sizeof text);
+        printf("  otherwise   as the address it calls: %s\n", text);
+    }
     explain_alternatives(policy, index);
 }
 

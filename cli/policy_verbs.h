@@ -13,6 +13,9 @@ int hak_verb_show(int argc, char **argv);
 int hak_verb_explain(int argc, char **argv);
 int hak_verb_diff(int argc, char **argv);
 int hak_verb_merge(int argc, char **argv);
+int hak_verb_overlap(int argc, char **argv);
+int hak_verb_ablate(int argc, char **argv);
+int hak_verb_canary(int argc, char **argv);
 int hak_verb_validate(int argc, char **argv);
 int hak_verb_lint(int argc, char **argv);
 int hak_verb_compile(int argc, char **argv);
@@ -25,12 +28,13 @@ int hak_policy_trouble(const char *subject, const char *problem);
 /* Reads a policy, says what is wrong. 0 or EXIT_TROUBLE. */
 int hak_policy_load(const char *path, hak_policy *policy);
 
-/* Text without control characters. */
-void hak_policy_put_clean(const char *text);
-
 /* "libc.so.6+0x1234" of a node, cut to fit. */
 void hak_policy_site_text(const hak_policy *policy, const hak_policy_node *node, char *text,
                           size_t text_bytes);
+
+/* "function file:line" of an address in a module, where its file is here in that build; false: not known. */
+bool hak_policy_source_text(const hak_policy *policy, const hak_policy_node *node, char *text,
+                            size_t text_bytes);
 
 /* "lifetime=short slack=25", "-" when it decides nothing. */
 void hak_policy_decision_text(const hak_policy_node *node, char *text, size_t text_bytes);

@@ -1,6 +1,8 @@
 /* train_view.c: see train_view.h. Progress goes to stderr, JSON to stdout. */
 #include "cli/train_view.h"
 
+#include "cli/put.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,12 +19,6 @@ static const char *phase_text(hak_train_phase phase)
 {
     static const char *const texts[] = {"reading", "noise", "generation", "pruning", "validating"};
     return phase < HAK_COUNT_OF(texts) ? texts[phase] : "?";
-}
-
-static void put_clean(FILE *out, const char *text)
-{
-    for (; *text != 0; text++)
-        putc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
 }
 
 static void put_bar(double done)
@@ -85,7 +81,7 @@ static void put_validations(const hak_train_report *r)
         const hak_train_validation *v = &r->validations[i];
         const char *slash = strrchr(v->trace, '/');
         fputs(r->held_out ? "held out " : "trained on ", stderr);
-        put_clean(stderr, slash != NULL ? slash + 1 : v->trace);
+        hak_put_clean(stderr, slash != NULL ? slash + 1 : v->trace);
         putc(':', stderr);
         put_change("time", &v->time);
         put_change(" RSS", &v->rss);
@@ -113,17 +109,17 @@ static void put_families(const hak_train_report *r)
 static void put_written(const hak_train_options *options, const hak_train_report *r)
 {
     fputs("wrote ", stderr);
-    put_clean(stderr, options->export_path);
+    hak_put_clean(stderr, options->export_path);
     if (r->frozen) {
         fprintf(stderr, ": FROZEN, %" PRIu32 " sites, %.1f KiB", r->sites, (double)r->policy_bytes / 1024);
         if (r->program[0] != 0) {
             fputs(", for ", stderr);
-            put_clean(stderr, r->program);
+            hak_put_clean(stderr, r->program);
         }
         if (r->build_id[0] != 0)
             fprintf(stderr, " (build-id %.8s)", r->build_id);
         fputs("\n  use: hakmem-run --mode=fast --policy=", stderr);
-        put_clean(stderr, options->export_path);
+        hak_put_clean(stderr, options->export_path);
         fprintf(stderr, " ./%s\n", r->program[0] != 0 ? r->program : "app");
     } else {
         fputs(": FROZEN, sets nothing, so that it may be deployed all the same\n", stderr);
@@ -150,23 +146,10 @@ static void json_change(const char *name, const hak_train_change *c)
     printf(",\"significant\":%s}", c->significant ? "true" : "false");
 }
 
-static void json_text(const char *text)
-{
-    putchar('"');
-    for (; *text != 0; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == '"' || c == '\\' || c >= 0x7f)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
-    }
-    putchar('"');
-}
-
 static void print_json(const hak_train_report *r)
 {
     printf("{\"schema\":1,\"frozen\":%s,\"reason\":", r->frozen ? "true" : "false");
-    json_text(r->reason);
+    hak_put_json(stdout, r->reason);
     printf(",\"held_out\":%s,\"sites\":%" PRIu32 ",\"generations\":%" PRIu32 ",\"candidates\":%" PRIu32
            ",\"runs\":%" PRIu64 ",",
            r->held_out ? "true" : "false", r->sites, r->generations, r->candidates, r->runs);
@@ -179,7 +162,7 @@ static void print_json(const hak_train_report *r)
     for (uint32_t i = 0; i < r->validation_count; i++) {
         const hak_train_validation *v = &r->validations[i];
         printf("%s{\"trace\":", i != 0 ? "," : "");
-        json_text(v->trace);
+        hak_put_json(stdout, v->trace);
         putchar(',');
         json_change("time", &v->time);
         putchar(',');

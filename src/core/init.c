@@ -12,6 +12,7 @@
 #include "core/learn.h"
 #include "core/mid.h"
 #include "core/options.h"
+#include "core/outcome.h"
 #include "core/policy.h"
 #include "core/research.h"
 #include "core/secure.h"
@@ -107,6 +108,7 @@ __attribute__((constructor)) static void library_starts(void)
 __attribute__((destructor)) static void library_ends(void)
 {
     hak_learn_end();
+    hak_outcome_end();
     if (hak_feature_on(HAK_FEATURE_HEADERS)) {
         hak_quarantine_check();
         hak_research_check_live(!hak_heap_alone(hak_tls_heap));

@@ -269,6 +269,7 @@ void hak_options_init(void)
         set_feature(HAK_FEATURE_HEADERS, false); /* the plain heap's blocks carry none */
     open_policy();
     hak_opt.policy_out = value_of("HAKMEM_POLICY_OUT");
+    hak_opt.canary_out = value_of("HAKMEM_CANARY_OUT");
     read_knobs();
     read_single_variables();
     static const char *const stats_words[] = {"0", "1", "json"};

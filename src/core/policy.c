@@ -17,6 +17,8 @@
 
 static const uint8_t *bytes_in_force;
 static const hak_policy_header *in_force; /* NULL: no policy */
+static bool canary_seen;
+static uint32_t canary_crc;
 
 /* ---- the file ---- */
 
@@ -93,13 +95,22 @@ const char *hak_policy_open(const char *path)
         return "still learning: freeze it first (hakmem-policy state frozen)";
     if (header->state == HAK_STATE_RETIRED)
         return "retired";
-    if (header->state == HAK_STATE_CANARY && !canary_selects())
+    canary_seen = header->state == HAK_STATE_CANARY;
+    canary_crc = header->crc32;
+    if (canary_seen && !canary_selects())
         return "";
     if (!hak_policy_sites_open(bytes))
         return "no memory for it";
     bytes_in_force = bytes;
     in_force = header;
     return NULL;
+}
+
+bool hak_policy_canary(uint32_t *crc, bool *selected)
+{
+    *crc = canary_crc;
+    *selected = in_force != NULL;
+    return canary_seen;
 }
 
 bool hak_policy_loaded(void)

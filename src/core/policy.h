@@ -23,6 +23,10 @@
 const char *hak_policy_open(const char *path);
 
 bool hak_policy_loaded(void);
+
+/* Whether the file is a canary: its checksum, and whether this process was selected to run it. */
+bool hak_policy_canary(uint32_t *crc, bool *selected);
+
 bool hak_policy_knob(hak_knob knob, int64_t *value); /* true when the policy sets it */
 uint32_t hak_policy_classes(const uint32_t **sizes); /* fitted block sizes; 0: none */
 bool hak_policy_gate_holds(size_t low_bytes,

@@ -136,3 +136,96 @@ TEXT
   [ "$status" -eq 2 ]
   [[ "$output" == *"--mode=learning --export=FILE"* ]]
 }
+
+@test "show --site keeps the sites of a module or function" {
+  run "$HAKMEM_BIN/hakmem-policy" show --site=libx a.policy
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"1 sites decide"*"app+0x30"* ]]
+  [[ "$output" != *"app+0x10"* ]]
+}
+
+@test "explain names function and line of a build that is here, the interval, and what else would happen" {
+  printf '#include <stdlib.h>\n__attribute__((noinline)) void *make(void) { void *p = malloc(8); ((char *)p)[0] = 1; return p; }\nint main(void) { free(make()); return 0; }\n' >made.c
+  cc -O1 -g -Wl,--build-id=sha1 -o made made.c
+  id=$(readelf -n made | sed -n 's/.*Build ID: //p')
+  offset=$(objdump -d made | awk '/<make>:/ {in_make = 1} in_make && next_line {sub(":", "", $1); print $1; exit} in_make && /call/ {next_line = 1}')
+  printf 'hakmem-policy 1\nstate frozen\ncreated 0\ngate 0 64\nmodule m0 weight=1000000 build-id=%s path=%s\nsite m0+0x%s lifetime=long blocks=100 purity=990000 size=8\n' \
+    "$id" "$PWD/made" "$offset" >made.txt
+  run "$HAKMEM_BIN/hakmem-policy" explain made.txt "made+0x$offset"
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"source      make"*"made.c:2"*"[94.55%, 99.82%]"*"otherwise   with all the others"* ]]
+  run "$HAKMEM_BIN/hakmem-policy" show --site=make made.txt
+  [[ "$output" == *"1 sites decide"* ]]
+}
+
+@test "overlap counts the sites both decide on, and otherwise" {
+  sed 's/lifetime=short/lifetime=long/; s/^  site m0+0x30/  site m0+0x31/' a.txt >b.txt
+  run "$HAKMEM_BIN/hakmem-policy" overlap a.policy b.txt
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"a.policy: 2 sites decide; the other decides on 1 of them (83.3% of the blocks), otherwise on 1 (83.3%)"* ]]
+  [[ "$output" == *"settings: 1 in either, 1 the same; size classes: the same"* ]]
+}
+
+@test "ablate lists families and takes one out" {
+  run "$HAKMEM_BIN/hakmem-policy" ablate a.policy
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"classes "*"lifetime "*"purge "* ]]
+  "$HAKMEM_BIN/hakmem-policy" ablate --without=lifetime -o without.policy a.policy
+  "$HAKMEM_BIN/hakmem-policy" decompile without.policy >without.txt
+  ! grep -q '^ *site' without.txt
+  ! grep -q '^gate' without.txt
+  grep -q '^classes 16 48 32768' without.txt
+  "$HAKMEM_BIN/hakmem-policy" ablate --without=purge -o without.policy a.policy
+  ! "$HAKMEM_BIN/hakmem-policy" decompile without.policy | grep -q '^set'
+  run "$HAKMEM_BIN/hakmem-policy" ablate --without=nothing -o without.policy a.policy
+  [ "$status" -eq 2 ]
+}
+
+@test "merge counts by weight, and a lifetime that is not pure over all returns to the default" {
+  sed 's/purity=995000/purity=900000/' a.txt >b.txt
+  "$HAKMEM_BIN/hakmem-policy" merge -o m.policy --weight=99,a.policy b.txt
+  "$HAKMEM_BIN/hakmem-policy" decompile m.policy >m.txt
+  grep -q 'site m0+0x30 lifetime=long blocks=10000 purity=994050' m.txt
+  "$HAKMEM_BIN/hakmem-policy" merge -o m.policy a.policy b.txt
+  "$HAKMEM_BIN/hakmem-policy" decompile m.policy >m.txt
+  grep -q 'site m0+0x30 blocks=200 purity=947500' m.txt
+  run "$HAKMEM_BIN/hakmem-policy" merge -o m.policy --weight=x,a.policy b.txt
+  [ "$status" -eq 2 ]
+}
+
+@test "canary promotes, retires and waits, by what processes reported" {
+  "$HAKMEM_BIN/hakmem-policy" state -o c.policy canary a.policy
+  crc=$(od -An -tx4 -j16 -N4 c.policy | tr -d ' ' | sed 's/^0*//')
+  records() { # RATIO OF TIME, COUNT, RETIRED
+    awk -v crc="$crc" -v ratio="$1" -v count="$2" -v retired="$3" 'BEGIN { srand(7)
+      for (i = 0; i < count; i++) {
+        printf "canary 1 policy %s arm policy pid 1 cpu_ms %.1f peak_kib 10000 retired %d\n", crc, 1000 * ratio + 20 * rand(), retired
+        printf "canary 1 policy %s arm default pid 1 cpu_ms %.1f peak_kib 10000 retired 0\n", crc, 1000 + 20 * rand()
+      }
+      print "canary 1 policy abc arm policy pid 1 cpu_ms 1.0 peak_kib 1 retired 0"; print "rubbish" }'
+  }
+  records 0.9 40 0 >good
+  run "$HAKMEM_BIN/hakmem-policy" canary --records=good -o out.policy c.policy
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"40 records with the policy, 40 without, 2 of other"*"promoted"* ]]
+  "$HAKMEM_BIN/hakmem-policy" show out.policy | grep -q 'frozen'
+  records 1.1 40 0 >bad
+  run "$HAKMEM_BIN/hakmem-policy" canary --records=bad -o out.policy c.policy
+  [[ "$output" == *"retired"* ]]
+  "$HAKMEM_BIN/hakmem-policy" show out.policy | grep -q 'retired'
+  records 0.9 40 1 >guard
+  run "$HAKMEM_BIN/hakmem-policy" canary --records=guard c.policy
+  [[ "$output" == *"its own guard in 40 processes"*"retired"* ]]
+  records 1.0 40 0 >same
+  run "$HAKMEM_BIN/hakmem-policy" canary --records=same c.policy
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"undecided"* ]]
+  records 0.9 3 0 >few
+  run "$HAKMEM_BIN/hakmem-policy" canary --records=few c.policy
+  [ "$status" -eq 1 ]
+  run "$HAKMEM_BIN/hakmem-policy" canary --records=good a.policy
+  [ "$status" -eq 2 ]
+}

@@ -101,6 +101,24 @@ print(os.wait4(pid, 0)[2].ru_maxrss)' "$@" | tail -n 1
   grep -q 'contexts it does not know' err
 }
 
+@test "a canary's processes report, with the policy and without" {
+  hakmem-policy state -o canary.policy canary gated.policy 2>/dev/null || { sed '/^set /d; /^classes/d' right.txt >gated.txt
+    hakmem-policy compile -o gated.policy gated.txt; hakmem-policy state -o canary.policy canary gated.policy; }
+  rm -f records
+  for _ in $(seq 60); do
+    HAKMEM_CANARY_OUT=$PWD/records HAKMEM_MODE=fast HAKMEM_POLICY=$PWD/canary.policy LD_PRELOAD=$HAKMEM_LIB/libhakmem.so ./sessions 1 1 >/dev/null
+  done
+  cat records
+  [ "$(wc -l <records)" -eq 60 ]
+  with=$(grep -c ' arm policy ' records)
+  [ "$with" -ge 1 ] # one in ten is selected: none of sixty would be one chance in 500
+  [ "$with" -le 25 ]
+  run hakmem-policy canary --records=records canary.policy
+  echo "$output"
+  [ "$status" -le 1 ]
+  [[ "$output" == "$with records with the policy, $((60 - with)) without, 0 of other"* ]]
+}
+
 @test "outside the gate a call executes what it executes without a policy" {
   command -v valgrind >/dev/null || skip "valgrind is not installed"
   cat >outside.c <<'END'
