@@ -6,6 +6,7 @@
 
 #include "cli/report_html.h"
 #include "cli/report_options.h"
+#include "cli/report_rewrite.h"
 #include "cli/report_suppress.h"
 
 static int flush_output(void)
@@ -66,14 +67,20 @@ static int judge(const report *r, const report_arguments *args)
     return broken != 0 ? REPORT_BROKEN : REPORT_FINE;
 }
 
+/* Whether something other than the report is wanted: then only the views that are named are printed. */
+static bool writes_elsewhere(const report_arguments *args)
+{
+    return args->checks_count != 0 || args->exports_count != 0 || args->html != NULL || args->symbolize ||
+           args->anonymized != NULL;
+}
+
 static void print_report(const report *r, const report_arguments *args)
 {
     if (args->form == FORM_JSON)
         report_json(r, stdout);
     else if (args->form == FORM_CSV)
         report_csv(r, stdout);
-    else if ((args->checks_count == 0 && args->exports_count == 0 && args->html == NULL) ||
-             args->views_count != 0)
+    else if (args->views_count != 0 || !writes_elsewhere(args))
         print_text(r, args);
 }
 
@@ -88,6 +95,11 @@ static int run_report(const report_arguments *args, hak_places *places, char **p
             status = worse(status, export_write(&r, &args->exports[i]));
         if (args->html != NULL)
             status = worse(status, report_html_write(NULL, &r, args->html));
+        if (args->anonymized != NULL)
+            status = worse(status, report_anonymize(&r, args->anonymized));
+        if (args->symbolize)
+            status =
+                worse(status, report_symbolize(&r, args->symbolized != NULL ? args->symbolized : paths[0]));
     }
     report_free(&r);
     return status;

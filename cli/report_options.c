@@ -75,6 +75,9 @@ const char report_help[] =
     "  --wrappers        do not look past malloc-like functions\n"
     "  --json, --csv     for programs\n"
     "  --color=WHEN      auto (default), always, never\n"
+    "The trace itself:\n"
+    "  --symbolize[=FILE]   write functions, files and lines into the trace (or into a copy)\n"
+    "  --anonymize=FILE     a copy without names of programs, modules, threads, functions, files\n"
     "Other:\n"
     "  --verify          read everything, report what is wrong\n"
     "  --partial         take what is whole of a cut-off or damaged trace\n"
@@ -106,6 +109,8 @@ enum {
     OPT_CHECK,
     OPT_EXPORT,
     OPT_HTML,
+    OPT_SYMBOLIZE,
+    OPT_ANONYMIZE,
 };
 
 static const struct option long_options[] = {{"sort", required_argument, NULL, OPT_SORT},
@@ -130,6 +135,8 @@ static const struct option long_options[] = {{"sort", required_argument, NULL, O
                                              {"advice", no_argument, NULL, OPT_VIEW},
                                              {"check", required_argument, NULL, OPT_CHECK},
                                              {"export", required_argument, NULL, OPT_EXPORT},
+                                             {"symbolize", optional_argument, NULL, OPT_SYMBOLIZE},
+                                             {"anonymize", required_argument, NULL, OPT_ANONYMIZE},
                                              {"html", required_argument, NULL, OPT_HTML},
                                              {"diff", no_argument, NULL, OPT_DIFF},
                                              {"from", required_argument, NULL, OPT_FROM},
@@ -326,6 +333,12 @@ static bool take_switch(int option, report_arguments *args)
         return args->options.partial = true;
     case OPT_DIFF:
         return args->diff = true;
+    case OPT_SYMBOLIZE:
+        args->symbolized = optarg;
+        return args->symbolize = true;
+    case OPT_ANONYMIZE:
+        args->anonymized = optarg;
+        return true;
     case OPT_HTML:
         args->html = optarg;
         return true;
@@ -386,6 +399,8 @@ int report_parse(report_arguments *args, int argc, char **argv)
         return usage("", "--diff takes two traces, BASE and NEW");
     if (args->diff && (args->checks_count != 0 || args->exports_count != 0))
         return usage("", "--check and --export are for traces, not for differences");
+    if ((args->symbolize || args->anonymized != NULL) && (operands != 1 || args->diff))
+        return usage("", "--symbolize and --anonymize take one trace");
     look_at_terminal(args);
     return REPORT_FINE;
 }

@@ -33,6 +33,9 @@ typedef struct report_arguments {
     export_request exports[REPORT_EXPORTS_MAX];
     unsigned exports_count;
     const char *html; /* file; NULL: none */
+    bool symbolize;
+    const char *symbolized; /* file; NULL: in place */
+    const char *anonymized; /* file; NULL: not asked for */
 } report_arguments;
 
 /* The views an option can choose, ended by one without a name. */

@@ -9,7 +9,10 @@ _hakmem_values() { # OPTION: the words that may follow it
     --touch) echo none pages whole ;;
     --order) echo window edges strict ;;
     --objective) echo time rss balanced ;;
-    --sort) echo peak calls bytes live temporary lifetime copied cross-thread ;;
+    --sort) echo peak calls bytes live temporary lifetime fragmentation copied cross-thread ;;
+    --at) echo peak ;;
+    --filter) echo function: module: thread: ;;
+    --export) echo pprof: heaptrack: folded: speedscope: dhat: callgrind: massif: ;;
     --color) echo auto always never ;;
   esac
 }
@@ -23,8 +26,10 @@ _hakmem() {
   elif [ "$previous" = "=" ] && [ "$COMP_CWORD" -ge 2 ]; then
     option=${COMP_WORDS[COMP_CWORD - 2]}
   fi
-  case "${option:-$previous}" in
-    --policy | --export | --holdout | -o | --output)
+  case "${command##*/} ${option:-$previous}" in
+    "hakmem-report --export") ;; # FORMAT:FILE
+    *" --policy" | *" --export" | *" --holdout" | *" --html" | *" --symbolize" | *" --anonymize" | \
+      *" --suppressions" | *" -o" | *" --output")
       compopt -o filenames
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return ;;

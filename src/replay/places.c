@@ -30,9 +30,9 @@ struct hak_places {
     hak_place *places;
     size_t places_room;
     hak_table table;
-    char **modules; /* paths, each once */
-    size_t modules_count;
-    size_t modules_room;
+    char **texts; /* paths of modules, names from traces: each once */
+    size_t texts_room;
+    hak_table texts_table;
 };
 
 struct hak_stacks {
@@ -45,6 +45,7 @@ struct hak_stacks {
     chain *chains;
     size_t chains_room;
     hak_table table;
+    hak_table known; /* symbols in the trace */
     uint32_t *links; /* numbers of places, chain by chain, innermost first */
     size_t links_room;
     size_t links_count;
@@ -115,18 +116,28 @@ static uint32_t intern_place(hak_places *places, const hak_place *place)
     return hak_table_put(&places->table, at, rehash_place, places) ? number : UINT32_MAX;
 }
 
-static const char *module_path(hak_places *places, const char *path)
+static uint64_t rehash_text(const void *context, uint32_t number)
 {
-    for (size_t i = places->modules_count; i-- != 0;) {
-        if (strcmp(places->modules[i], path) == 0)
-            return places->modules[i];
+    return hak_mix64(hash_text(1, ((const hak_places *)context)->texts[number]));
+}
+
+/* The places' own copy; NULL: no memory. */
+static const char *own_text(hak_places *places, const char *text)
+{
+    size_t at = hak_mix64(hash_text(1, text));
+    uint32_t number;
+    for (; hak_table_next(&places->texts_table, &at, &number); at++) {
+        if (strcmp(places->texts[number], text) == 0)
+            return places->texts[number];
     }
-    char *copy = strdup(path);
-    if (copy == NULL || !HAK_GROW(&places->modules, &places->modules_room, places->modules_count + 1)) {
+    number = (uint32_t)places->texts_table.count;
+    char *copy = strdup(text);
+    if (copy == NULL || !HAK_GROW(&places->texts, &places->texts_room, (size_t)number + 1)) {
         free(copy);
         return NULL;
     }
-    return places->modules[places->modules_count++] = copy;
+    places->texts[number] = copy;
+    return hak_table_put(&places->texts_table, at, rehash_text, places) ? copy : NULL;
 }
 
 hak_places *hak_places_new(unsigned flags)
@@ -136,7 +147,7 @@ hak_places *hak_places_new(unsigned flags)
         return NULL;
     places->flags = flags;
     places->symbols = hak_symbols_new();
-    if (hak_table_init(&places->table) && places->symbols != NULL)
+    if (hak_table_init(&places->table) && hak_table_init(&places->texts_table) && places->symbols != NULL)
         return places;
     hak_places_free(places);
     return NULL;
@@ -148,9 +159,10 @@ void hak_places_free(hak_places *places)
         return;
     hak_table_done(&places->table);
     hak_symbols_free(places->symbols);
-    for (size_t i = 0; i < places->modules_count; i++)
-        free(places->modules[i]);
-    free(places->modules);
+    for (size_t i = 0; i < places->texts_table.count; i++)
+        free(places->texts[i]);
+    hak_table_done(&places->texts_table);
+    free(places->texts);
     free(places->places);
     free(places);
 }
@@ -193,13 +205,47 @@ static bool add_link(hak_stacks *stacks, chain *c, const hak_place *place)
     return true;
 }
 
-static uint32_t symbols_of(hak_stacks *stacks, uint32_t number, const hak_trace_module *module, uint64_t pc,
-                           hak_symbol *symbols)
+static uint64_t hash_chain(uint64_t pc, uint32_t module);
+
+static uint64_t rehash_known(const void *context, uint32_t number)
 {
-    (void)number;
-    if ((stacks->places->flags & HAK_PLACES_NO_SYMBOLS) != 0)
-        return 0;
-    return hak_symbols_find(stacks->places->symbols, module, pc, symbols, HAK_SYMBOL_MAX_FRAMES);
+    hak_trace_symbol symbol = hak_reader_symbol(((const hak_stacks *)context)->reader, number);
+    return hash_chain(symbol.pc, symbol.module);
+}
+
+/* Names that are in the trace itself come first: the files here may be others. */
+static bool learn_known(hak_stacks *stacks)
+{
+    bool fine = hak_table_init(&stacks->known);
+    for (uint32_t i = 0; fine && i < hak_reader_symbols(stacks->reader); i++) {
+        size_t at = rehash_known(stacks, i);
+        uint32_t ignored;
+        while (hak_table_next(&stacks->known, &at, &ignored))
+            at++;
+        fine = hak_table_put(&stacks->known, at, rehash_known, stacks);
+    }
+    return fine;
+}
+
+/* The trace's own names; 0: it has none. Texts belong to the reader, which the places may outlive. */
+static uint32_t known_symbols(hak_stacks *stacks, uint32_t module, uint64_t pc, hak_symbol *out)
+{
+    size_t at = hash_chain(pc, module);
+    uint32_t number;
+    for (; hak_table_next(&stacks->known, &at, &number); at++) {
+        hak_trace_symbol symbol = hak_reader_symbol(stacks->reader, number);
+        if (symbol.pc != pc || symbol.module != module)
+            continue;
+        uint32_t count = symbol.count < HAK_SYMBOL_MAX_FRAMES ? symbol.count : HAK_SYMBOL_MAX_FRAMES;
+        for (uint32_t i = 0; i < count; i++) {
+            const hak_trace_frame *frame = &symbol.frames[i];
+            out[i].function = *frame->function != '\0' ? own_text(stacks->places, frame->function) : NULL;
+            out[i].file = *frame->file != '\0' ? own_text(stacks->places, frame->file) : NULL;
+            out[i].line = frame->line;
+        }
+        return count;
+    }
+    return 0;
 }
 
 static bool fill_chain(hak_stacks *stacks, chain *c)
@@ -210,12 +256,14 @@ static bool fill_chain(hak_stacks *stacks, chain *c)
     uint32_t modules;
     const hak_trace_module *module = &hak_reader_modules(stacks->reader, &modules)[c->module];
     const char **path = &stacks->module_paths[c->module];
-    if (*path == NULL && (*path = module_path(stacks->places, module->path)) == NULL)
+    if (*path == NULL && (*path = own_text(stacks->places, module->path)) == NULL)
         return false;
     place.module = *path;
     place.offset = c->pc - module->bias;
     hak_symbol symbols[HAK_SYMBOL_MAX_FRAMES];
-    uint32_t count = symbols_of(stacks, c->module, module, c->pc, symbols);
+    uint32_t count = known_symbols(stacks, c->module, c->pc, symbols);
+    if (count == 0)
+        count = hak_symbols_find(stacks->places->symbols, module, c->pc, symbols, HAK_SYMBOL_MAX_FRAMES);
     if (count == 0)
         return add_link(stacks, c, &place);
     for (uint32_t i = 0; i < count; i++) {
@@ -289,7 +337,8 @@ hak_stacks *hak_stacks_new(hak_places *places, const hak_reader *reader)
     hak_reader_modules(reader, &modules);
     stacks->chain_of = calloc(stacks->nodes_count, sizeof *stacks->chain_of);
     stacks->module_paths = calloc((size_t)modules + 1, sizeof *stacks->module_paths);
-    if (hak_table_init(&stacks->table) && stacks->chain_of != NULL && stacks->module_paths != NULL)
+    if (hak_table_init(&stacks->table) && learn_known(stacks) && stacks->chain_of != NULL &&
+        stacks->module_paths != NULL)
         return stacks;
     hak_stacks_free(stacks);
     return NULL;
@@ -300,6 +349,7 @@ void hak_stacks_free(hak_stacks *stacks)
     if (stacks == NULL)
         return;
     hak_table_done(&stacks->table);
+    hak_table_done(&stacks->known);
     free(stacks->chain_of);
     free(stacks->module_paths);
     free(stacks->chains);
@@ -338,6 +388,20 @@ int hak_stacks_node(hak_stacks *stacks, uint32_t node, uint64_t time_ns, uint32_
     uint32_t count = c->count < max ? c->count : max;
     memcpy(frames, stacks->links + c->first, count * sizeof *frames);
     return (int)count;
+}
+
+bool hak_stacks_chains(hak_stacks *stacks, hak_chain_seen seen, void *context)
+{
+    for (uint32_t node = 1; node < stacks->nodes_count; node++) {
+        if (chain_of(stacks, node, UINT64_MAX - 1) == NULL)
+            return false;
+    }
+    for (size_t i = 0; i < stacks->table.count; i++) {
+        const chain *c = &stacks->chains[i];
+        if (c->module != NO_MODULE)
+            seen(context, c->pc, c->module, stacks->links + c->first, c->count);
+    }
+    return true;
 }
 
 uint8_t *hak_stacks_mark(hak_stacks *stacks, hak_place_match matches, const void *context, uint32_t *count)

@@ -19,8 +19,7 @@ typedef struct hak_place {
 } hak_place;
 
 enum {
-    HAK_PLACES_BY_FUNCTION = 1, /* one place per function, whatever the line and folder: to compare builds */
-    HAK_PLACES_NO_SYMBOLS = 2,  /* names in the trace only */
+    HAK_PLACES_BY_FUNCTION = 1 /* one place per function, whatever the line and folder: to compare builds */
 };
 
 typedef struct hak_places hak_places;
@@ -37,6 +36,12 @@ typedef struct hak_stacks hak_stacks;
 /* The reader has been read to its end, and outlives the stacks. NULL: no memory. */
 hak_stacks *hak_stacks_new(hak_places *places, const hak_reader *reader);
 void hak_stacks_free(hak_stacks *stacks);
+
+/* Every return address of the trace once, with its places (numbers, innermost first) and its module's number
+ * in the trace. False: no memory. */
+typedef void (*hak_chain_seen)(void *context, uint64_t pc, uint32_t module, const uint32_t *places,
+                               uint32_t count);
+bool hak_stacks_chains(hak_stacks *stacks, hak_chain_seen seen, void *context);
 
 #define HAK_STACK_MAX_FRAMES 2048
 

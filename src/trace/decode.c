@@ -255,6 +255,31 @@ static const char *get_rss(hak_wire_in in, hak_tables *tables)
     return NULL;
 }
 
+static const char *get_symbols(hak_wire_in in, hak_tables *tables)
+{
+    while (hak_wire_left(&in) != 0) {
+        uint64_t module = hak_get_varint(&in);
+        hak_trace_symbol symbol = {.pc = hak_get_varint(&in)};
+        uint64_t count = hak_get_varint(&in);
+        if (in.bad || module >= tables->modules_count || count == 0 || count > HAK_TRACE_MAX_FRAMES)
+            return "bad symbol";
+        symbol.module = (uint32_t)module;
+        symbol.count = (uint32_t)count;
+        const char *fault = hak_tables_symbol(tables, symbol);
+        for (uint64_t i = 0; fault == NULL && i < count; i++) {
+            hak_trace_frame frame = {.function = get_text(&in, tables, HAK_PATH_MAX_BYTES, NULL, &fault)};
+            if (fault == NULL)
+                frame.file = get_text(&in, tables, HAK_PATH_MAX_BYTES, NULL, &fault);
+            frame.line = (uint32_t)hak_get_varint(&in);
+            if (fault == NULL)
+                fault = in.bad ? bad_number : hak_tables_frame(tables, frame);
+        }
+        if (fault != NULL)
+            return fault;
+    }
+    return NULL;
+}
+
 static const char *get_contexts(hak_decoder *decoder, hak_wire_in in, hak_tables *tables)
 {
     uint64_t pc = 0;
@@ -358,6 +383,8 @@ static const char *get_section(hak_decoder *decoder, unsigned tag, hak_wire_in b
         return get_rows(body, tables);
     case HAK_SECTION_RSS:
         return get_rss(body, tables);
+    case HAK_SECTION_SYMBOLS:
+        return get_symbols(body, tables);
     case HAK_SECTION_CONTEXTS:
         return get_contexts(decoder, body, tables);
     case HAK_SECTION_KINDS:
@@ -412,7 +439,8 @@ const char *hak_decode_data(hak_decoder *decoder, const uint8_t *raw, size_t raw
             return "section twice";
         if (tag < HAK_SECTION_OPTIONAL)
             seen[tag] = true;
-        if (again && tag >= HAK_SECTION_THREADS && tag <= HAK_SECTION_RSS && tag != HAK_SECTION_MODULES)
+        if (again && (tag == HAK_SECTION_SYMBOLS ||
+                      (tag >= HAK_SECTION_THREADS && tag <= HAK_SECTION_RSS && tag != HAK_SECTION_MODULES)))
             continue;
         const char *fault = again && tag == HAK_SECTION_MODULES ? get_modules(body, tables, true)
                                                                 : get_section(decoder, tag, body, tables);

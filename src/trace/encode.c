@@ -61,6 +61,7 @@ struct hak_encoder {
     hak_bytes meta_modules;
     hak_bytes meta_rows;
     hak_bytes meta_rss;
+    hak_bytes meta_symbols;
     bool failed;
 };
 
@@ -76,7 +77,7 @@ static void begin_member(hak_encoder *e)
     memset(e->recent, 0, sizeof e->recent);
     memset(e->kinds, 0, (e->kinds_mask + 1) * sizeof *e->kinds);
     hak_bytes *all[] = {&e->context_bytes, &e->thread_numbers, &e->kind_bytes, &e->meta_threads,
-                        &e->meta_modules,  &e->meta_rows,      &e->meta_rss};
+                        &e->meta_modules,  &e->meta_rows,      &e->meta_rss,   &e->meta_symbols};
     for (size_t i = 0; i < HAK_COUNT_OF(all); i++) {
         all[i]->len_bytes = 0;
         all[i]->failed = false;
@@ -129,6 +130,7 @@ void hak_encoder_free(hak_encoder *e)
     hak_bytes_done(&e->meta_modules);
     hak_bytes_done(&e->meta_rows);
     hak_bytes_done(&e->meta_rss);
+    hak_bytes_done(&e->meta_symbols);
     free(e);
 }
 
@@ -368,12 +370,26 @@ void hak_encoder_rss(hak_encoder *e, const hak_trace_rss *rss)
     hak_bytes_varint(&e->meta_rss, rss->rss_bytes);
 }
 
+void hak_encoder_symbol(hak_encoder *e, const hak_trace_symbol *symbol)
+{
+    hak_bytes *to = &e->meta_symbols;
+    hak_bytes_varint(to, symbol->module);
+    hak_bytes_varint(to, symbol->pc);
+    hak_bytes_varint(to, symbol->count);
+    for (uint32_t i = 0; i < symbol->count; i++) {
+        hak_bytes_string(to, symbol->frames[i].function,
+                         strnlen(symbol->frames[i].function, HAK_PATH_MAX_BYTES));
+        hak_bytes_string(to, symbol->frames[i].file, strnlen(symbol->frames[i].file, HAK_PATH_MAX_BYTES));
+        hak_bytes_varint(to, symbol->frames[i].line);
+    }
+}
+
 /* ---- one member's end ---- */
 
 static size_t meta_bytes(const hak_encoder *e)
 {
     return e->meta_threads.len_bytes + e->meta_modules.len_bytes + e->meta_rows.len_bytes +
-           e->meta_rss.len_bytes;
+           e->meta_rss.len_bytes + e->meta_symbols.len_bytes;
 }
 
 static size_t column_bytes(const hak_encoder *e)
@@ -471,7 +487,7 @@ size_t hak_encoder_end(hak_encoder *e, uint64_t first_index, uint8_t *raw)
 {
     bool failed = e->failed || e->context_bytes.failed || e->thread_numbers.failed || e->kind_bytes.failed ||
                   e->meta_threads.failed || e->meta_modules.failed || e->meta_rows.failed ||
-                  e->meta_rss.failed;
+                  e->meta_rss.failed || e->meta_symbols.failed;
     uint8_t *at = raw;
     if (!failed) {
         at = put_prefix(at, HAK_PAYLOAD_DATA);
@@ -479,6 +495,7 @@ size_t hak_encoder_end(hak_encoder *e, uint64_t first_index, uint8_t *raw)
         at = put_table(at, HAK_SECTION_MODULES, &e->meta_modules);
         at = put_table(at, HAK_SECTION_ROWS, &e->meta_rows);
         at = put_table(at, HAK_SECTION_RSS, &e->meta_rss);
+        at = put_table(at, HAK_SECTION_SYMBOLS, &e->meta_symbols);
         if (e->count != 0)
             at = put_events(e, first_index, at);
     }

@@ -21,6 +21,7 @@ void hak_encoder_module_load(hak_encoder *encoder, const hak_trace_module *modul
 void hak_encoder_module_unload(hak_encoder *encoder, uint64_t start, uint64_t time_ns);
 void hak_encoder_row(hak_encoder *encoder, const hak_trace_row *row);
 void hak_encoder_rss(hak_encoder *encoder, const hak_trace_rss *rss);
+void hak_encoder_symbol(hak_encoder *encoder, const hak_trace_symbol *symbol);
 
 bool hak_encoder_full(const hak_encoder *encoder);
 size_t hak_encoder_bytes(const hak_encoder *encoder); /* of the payload so far, nearly */

@@ -32,6 +32,7 @@ enum {
     HAK_SECTION_TAIL = 32,
     HAK_SECTION_INDEX = 33,
     HAK_SECTION_OPTIONAL = 128,
+    HAK_SECTION_SYMBOLS = 128,
 };
 
 enum {

@@ -387,6 +387,22 @@ const hak_trace_rss *hak_reader_rss(const hak_reader *reader, uint32_t *count)
     return reader->tables.rss;
 }
 
+uint32_t hak_reader_symbols(const hak_reader *reader)
+{
+    return reader->tables.symbols_count;
+}
+
+hak_trace_symbol hak_reader_symbol(const hak_reader *reader, uint32_t index)
+{
+    const hak_tables *tables = &reader->tables;
+    hak_trace_symbol symbol = tables->symbols[index];
+    uint32_t first = tables->symbol_frames[index];
+    size_t left = tables->frames_count - first; /* fewer than it says, where a fault ended a partial trace */
+    symbol.count = symbol.count < left ? symbol.count : (uint32_t)left;
+    symbol.frames = tables->frames + first;
+    return symbol;
+}
+
 uint32_t hak_reader_slots(const hak_reader *reader)
 {
     return reader->live.high;

@@ -37,6 +37,8 @@ const hak_trace_thread *hak_reader_threads(const hak_reader *reader, uint32_t *c
 const hak_trace_module *hak_reader_modules(const hak_reader *reader, uint32_t *count);
 const hak_trace_row *hak_reader_rows(const hak_reader *reader, uint32_t *count);
 const hak_trace_rss *hak_reader_rss(const hak_reader *reader, uint32_t *count);
+uint32_t hak_reader_symbols(const hak_reader *reader);                        /* how many */
+hak_trace_symbol hak_reader_symbol(const hak_reader *reader, uint32_t index); /* index < that */
 uint32_t hak_reader_slots(const hak_reader *reader); /* slots used so far are 1 … this number */
 bool hak_reader_partial(const hak_reader *reader, hak_trace_error *why);
 

@@ -28,6 +28,9 @@ void hak_tables_done(hak_tables *tables)
     free(tables->modules);
     free(tables->rows);
     free(tables->rss);
+    free(tables->symbols);
+    free(tables->symbol_frames);
+    free(tables->frames);
     while (tables->text != NULL) {
         struct hak_text_block *next = tables->text->next;
         free(tables->text);
@@ -118,5 +121,25 @@ const char *hak_tables_rss(hak_tables *tables, hak_trace_rss rss)
     if (!HAK_GROW(&tables->rss, &tables->rss_room, (size_t)tables->rss_count + 1))
         return "out of memory";
     tables->rss[tables->rss_count++] = rss;
+    return NULL;
+}
+
+const char *hak_tables_symbol(hak_tables *tables, hak_trace_symbol symbol)
+{
+    if (tables->symbols_count >= HAK_TRACE_MAX_SYMBOLS)
+        return "too many symbols";
+    if (!HAK_GROW(&tables->symbols, &tables->symbols_room, (size_t)tables->symbols_count + 1) ||
+        !HAK_GROW(&tables->symbol_frames, &tables->symbol_frames_room, (size_t)tables->symbols_count + 1))
+        return "out of memory";
+    tables->symbol_frames[tables->symbols_count] = (uint32_t)tables->frames_count;
+    tables->symbols[tables->symbols_count++] = symbol;
+    return NULL;
+}
+
+const char *hak_tables_frame(hak_tables *tables, hak_trace_frame frame)
+{
+    if (!HAK_GROW(&tables->frames, &tables->frames_room, tables->frames_count + 1))
+        return "out of memory";
+    tables->frames[tables->frames_count++] = frame;
     return NULL;
 }

@@ -22,7 +22,15 @@ typedef struct hak_tables {
     hak_trace_rss *rss;
     size_t rss_room;
     uint32_t rss_count;
-    hak_reuse reuse;             /* of the modules up to the member at hand */
+    hak_reuse reuse; /* of the modules up to the member at hand */
+    hak_trace_symbol *symbols;
+    uint32_t *symbol_frames; /* by symbol: its first frame */
+    size_t symbols_room;
+    size_t symbol_frames_room;
+    uint32_t symbols_count;
+    hak_trace_frame *frames; /* of all symbols */
+    size_t frames_room;
+    size_t frames_count;
     struct hak_text_block *text; /* strings live here */
     size_t text_bytes;
 } hak_tables;
@@ -40,5 +48,8 @@ const char *hak_tables_module_load(hak_tables *tables, const hak_trace_module *m
 const char *hak_tables_module_unload(hak_tables *tables, uint64_t start, uint64_t time_ns);
 const char *hak_tables_row(hak_tables *tables, hak_trace_row row);
 const char *hak_tables_rss(hak_tables *tables, hak_trace_rss rss);
+/* Its frames are added one by one behind it, up to its count. */
+const char *hak_tables_symbol(hak_tables *tables, hak_trace_symbol symbol);
+const char *hak_tables_frame(hak_tables *tables, hak_trace_frame frame);
 
 #endif

@@ -19,6 +19,8 @@
 #define HAK_TRACE_MAX_DEPTH        1024
 #define HAK_TRACE_MAX_ROWS         ((uint32_t)1 << 22)
 #define HAK_TRACE_MAX_RSS          ((uint32_t)1 << 20)
+#define HAK_TRACE_MAX_SYMBOLS      ((uint32_t)1 << 22)
+#define HAK_TRACE_MAX_FRAMES       64              /* of one symbol */
 #define HAK_TRACE_MAX_TEXT_BYTES   (256 * HAK_MIB) /* all names, paths and the command line together */
 
 typedef enum hak_clock_kind { HAK_CLOCK_TSC = 0, HAK_CLOCK_COUNTER = 1, HAK_CLOCK_NONE = 2 } hak_clock_kind;
@@ -107,6 +109,21 @@ typedef struct hak_trace_rss {
     uint64_t time_ns;
     uint64_t rss_bytes;
 } hak_trace_rss;
+
+/* One function around a return address: names that were put into the trace (hakmem-report --symbolize). */
+typedef struct hak_trace_frame {
+    const char *function; /* demangled; "": unknown */
+    const char *file;     /* "": unknown */
+    uint32_t line;        /* 0: unknown */
+} hak_trace_frame;
+
+/* All of them: the innermost inlined one first, the one that has the code last. */
+typedef struct hak_trace_symbol {
+    uint64_t pc;     /* return address */
+    uint32_t module; /* number of the module that held it */
+    uint32_t count;
+    const hak_trace_frame *frames;
+} hak_trace_symbol;
 
 /* What went wrong, where, and what to do: filled by every function here that can fail. text is one line
  * without the file's name or a final newline, and safe to print. */

@@ -27,6 +27,7 @@ struct hak_writer {
     uint32_t modules;
     uint32_t rows;
     uint32_t rss;
+    uint32_t symbols;
     uint64_t last_ns;
     uint64_t given;     /* events taken in */
     uint64_t encoded;   /* events in submitted members */
@@ -187,6 +188,16 @@ void hak_writer_rss(hak_writer *writer, const hak_trace_rss *rss)
         return;
     writer->rss++;
     hak_encoder_rss(writer->encoder, rss);
+    end_member_if_full(writer);
+}
+
+void hak_writer_symbol(hak_writer *writer, const hak_trace_symbol *symbol)
+{
+    if (writer->symbols == HAK_TRACE_MAX_SYMBOLS || symbol->module >= writer->modules || symbol->count == 0 ||
+        symbol->count > HAK_TRACE_MAX_FRAMES)
+        return;
+    writer->symbols++;
+    hak_encoder_symbol(writer->encoder, symbol);
     end_member_if_full(writer);
 }
 

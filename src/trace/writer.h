@@ -37,6 +37,7 @@ void hak_writer_module_load(hak_writer *writer,
 void hak_writer_module_unload(hak_writer *writer, uint64_t start, uint64_t time_ns);
 void hak_writer_row(hak_writer *writer, const hak_trace_row *row);
 void hak_writer_rss(hak_writer *writer, const hak_trace_rss *rss);
+void hak_writer_symbol(hak_writer *writer, const hak_trace_symbol *symbol); /* module: in order of loads */
 
 void hak_writer_event(hak_writer *writer, const hak_event *event);
 

@@ -6,7 +6,7 @@
  *
  * One word and its arguments a line; '#' begins a comment. Numbers are decimal, or hexadecimal with 0x.
  *     head PROGRAM PID [PARENT_PID PARENT_START START]   (first line, else all zero)
- *     module START END BIAS PATH          rss BYTES          row PC OFFSET SLOT KIND
+ *     module START END BIAS PATH [BUILD-ID]   rss BYTES          row PC OFFSET SLOT KIND
  *     thread TID NAME                     the events that follow are of this thread (declared when new)
  *     at NS                               time of the events that follow; `+NS` adds to it
  *     OP ID SIZE [PC,PC…]                 an allocation, innermost return address first; OP is malloc,
@@ -168,6 +168,10 @@ static void run_line(char **words, int count)
                                    .bias = number(words[2]),
                                    .from_ns = time_ns,
                                    .path = words[3]};
+        for (size_t i = 0; count > 4 && words[4][2 * i] != '\0' && i < HAK_BUILD_ID_MAX_BYTES; i++) {
+            const char byte[] = {words[4][2 * i], words[4][2 * i + 1], '\0'};
+            module.build_id[module.build_id_bytes++] = (uint8_t)strtoul(byte, NULL, 16);
+        }
         hak_writer_module_load(writer, &module);
     } else if (strcmp(word, "rss") == 0) {
         hak_writer_rss(writer, &(hak_trace_rss){time_ns, number(words[0])});
