@@ -1,6 +1,7 @@
 # unit tests of trace
 hak_unit(trace_file unit/trace_file.c hak_base hak_trace)
 hak_unit(trace_slots unit/trace_slots.c hak_base hak_trace)
+hak_unit(trace_reuse unit/trace_reuse.c hak_base hak_trace)
 
 # The recorder's walk without its interposers.
 hak_unit(record_seen unit/record_seen.c hak_base hak_callsite PkgConfig::UNWIND ${CMAKE_DL_LIBS})
