@@ -142,7 +142,7 @@ int hak_verb_canary(int argc, char **argv)
     hak_policy policy;
     if (hak_policy_load(argv[1], &policy) != 0)
         return EXIT_TROUBLE;
-    uint32_t crc;
+    uint32_t crc = 0;
     arm arms[2] = {{0}};
     hak_policy_error error = {.text = ""};
     int status = policy.state != HAK_STATE_CANARY ? hak_policy_trouble(argv[1], "is not in state canary")
