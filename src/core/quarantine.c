@@ -11,6 +11,7 @@
 #define PROTECTED_BYTES HAK_MIB        /* from here on pages are protected instead of filled */
 #define LARGEST_BYTES   (64 * HAK_MIB) /* larger ones are unmapped at once: any access ends the process */
 #define FILLED_BYTES    (4 * HAK_MIB)
+#define KEPT_BYTES      (16 * HAK_MIB) /* of protected blocks */
 #define RING_COUNT      1024
 
 typedef struct resting {
@@ -28,7 +29,7 @@ typedef struct ring {
 hak_lock hak_quarantine_lock = HAK_LOCK_INIT(HAK_RANK_QUARANTINE);
 
 static ring filled = {.most_bytes = FILLED_BYTES};
-static ring protected = {.most_bytes = LARGEST_BYTES};
+static ring protected = {.most_bytes = KEPT_BYTES};
 
 /* Bytes of the whole OS pages inside a large block; 0 for smaller ones. */
 static size_t pages_of(const void *at, size_t bytes, char **first)

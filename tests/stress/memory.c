@@ -2,12 +2,16 @@
  * leak or a burst that is never returned costs. */
 #include "rows.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB         ((size_t)1 << 20)
@@ -216,6 +220,59 @@ static void refill_with_larger(void)
     EXPECT_OF(grown() < full * 9 / 4, grown() / MIB);
 }
 
+/* Under a limit that the kernel enforces by killing: what is kept of one size must not stand in another's
+ * way. */
+#define CGROUP_LIMIT (192 * MIB)
+
+static void bursts_within_the_limit(void)
+{
+    static const size_t sizes[] = {100, 3000, 50000, 700000, 5 * MIB};
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            size_t count = 96 * MIB / sizes[i];
+            void **blocks = array_of(count);
+            for (size_t k = 0; k < count; k++) {
+                EXPECT((blocks[k] = malloc(sizes[i])) != NULL);
+                memset(blocks[k], 1, sizes[i]);
+            }
+            for (size_t k = 0; k < count; k++)
+                free(blocks[k]);
+            munmap(blocks, count * sizeof(void *));
+        }
+}
+
+static bool write_to(const char *folder, const char *file, size_t number)
+{
+    char path[128], text[32];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int len = snprintf(text, sizeof text, "%zu", number);
+    bool done = fd >= 0 && write(fd, text, (size_t)len) == len;
+    close(fd);
+    return done;
+}
+
+static void cgroup_limit(void)
+{
+    char folder[64];
+    snprintf(folder, sizeof folder, "/sys/fs/cgroup/memory/stress.%d", (int)getpid());
+    if (mkdir(folder, 0700) != 0)
+        row_skip("no memory cgroup may be made");
+    int status = -1;
+    if (write_to(folder, "memory.limit_in_bytes", CGROUP_LIMIT)) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (!write_to(folder, "tasks", (size_t)getpid()))
+                _exit(9);
+            execl("/proc/self/exe", "stress", "--row", ".bursts_within_the_limit", (char *)NULL);
+            _exit(127);
+        }
+        EXPECT(waitpid(pid, &status, 0) == pid);
+    }
+    rmdir(folder);
+    EXPECT_OF(status == 0, status);
+}
+
 static void few_mappings(void)
 {
     size_t count = 512 * MIB / 1000, before = mapping_count();
@@ -309,6 +366,8 @@ static const stress_row table[] = {
     {"sliding_sizes", sliding_sizes, 60},
     {"one_survivor_in_64", one_survivor_in_64, 60},
     {"refill_with_larger", refill_with_larger, 60},
+    {".bursts_within_the_limit", bursts_within_the_limit, 60},
+    {"cgroup_limit", cgroup_limit, 60},
     {"few_mappings", few_mappings, 60},
     {"large_churn", large_churn, 60},
     {"growing_by_realloc", growing_by_realloc, 60},
