@@ -78,8 +78,13 @@ static void regret(size_t bytes)
     keep_bytes = keep_bytes + sorry < KEEP_MOST ? keep_bytes + sorry : KEEP_MOST;
 }
 
+/* HAKMEM_FREE_POLICY=keep and batch: all that may be kept, or nothing but a batch. */
 static size_t limit_bytes(void)
 {
+    if (hak_opt.free_policy == HAK_FREE_KEEP)
+        return hak_knob_bytes(HAK_KNOB_BIGCACHE_BYTES);
+    if (hak_opt.free_policy == HAK_FREE_BATCH)
+        return 0;
     size_t share = hak_large_live_bytes() / 100 * hak_knob_bytes(HAK_KNOB_BIGCACHE_KEEP_PERCENT);
     size_t most = hak_knob_bytes(HAK_KNOB_BIGCACHE_BYTES);
     size_t limit = share > keep_bytes ? share : keep_bytes;
@@ -141,7 +146,8 @@ static bool as_newest(const hak_large *large, hak_thermal heat)
 static void purge_excess(size_t idle_bytes, size_t limit)
 {
     size_t batch = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
-    batch = batch < limit / BATCH_SHARE ? batch : limit / BATCH_SHARE;
+    if (hak_opt.free_policy != HAK_FREE_BATCH && batch > limit / BATCH_SHARE)
+        batch = limit / BATCH_SHARE;
     bool batched = hak_feature_on(HAK_FEATURE_BATCH);
     if (idle_bytes <= limit + (batched ? batch : 0))
         return;

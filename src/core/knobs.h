@@ -20,9 +20,11 @@
       "from here on blocks are large")                                                                       \
     X(MMAP_MIN_BYTES, "mmap_min_bytes", 64 << 20, 1 << 20, 1 << 30, LOG, LARGE,                              \
       "from here on blocks are mapped")                                                                      \
-    X(BIGCACHE_BYTES, "bigcache_bytes", 256 << 20, 0, 1ll << 34, LOG, LARGE, "bytes the BigCache keeps")     \
-    X(BIGCACHE_WAYS, "bigcache_ways", 32, 1, 64, LINEAR, LARGE, "blocks kept per BigCache class")            \
-    X(BIGCACHE_FIT_PERCENT, "bigcache_fit_percent", 25, 0, 100, LINEAR, LARGE, "waste accepted on a hit")    \
+    X(BIGCACHE_BYTES, "bigcache_bytes", 256 << 20, 0, 1ll << 34, LOG, LARGE,                                 \
+      "bytes the BigCache keeps, at most")                                                                   \
+    X(BIGCACHE_WAYS, "bigcache_ways", 32, 1, 64, LINEAR, LARGE, "large blocks a thread keeps for itself")    \
+    X(BIGCACHE_FIT_PERCENT, "bigcache_fit_percent", 25, 0, 100, LINEAR, LARGE,                               \
+      "waste accepted on taking one of them")                                                                \
     X(PURGE_DELAY_MS, "purge_delay_ms", 500, 0, 60000, LOG, PURGE, "age at which idle memory is given back") \
     X(PURGE_DELAY_HOT_MS, "purge_delay_hot_ms", 2000, 0, 60000, LOG, PURGE, "the same for hot size classes") \
     X(PURGE_BATCH_BYTES, "purge_batch_bytes", 16 << 20, 0, 1 << 30, LOG, PURGE,                              \
@@ -30,7 +32,7 @@
     X(PURGE_KEEP_PERCENT, "purge_keep_percent", 25, 0, 400, LINEAR, PURGE, "idle bytes kept, of live bytes") \
     X(THP, "thp", 1, 0, 2, ENUM, THP, "huge pages: 0 off, 1 auto, 2 on")                                     \
     X(THP_FIRST_BYTES, "thp_first_bytes", 4 << 20, 0, 1 << 30, LOG, THP,                                     \
-      "heap bytes before auto uses huge pages")                                                              \
+      "bytes of SuperSlabs before auto uses huge pages")                                                     \
     X(REALLOC_SLACK_PERCENT, "realloc_slack_percent", 0, 0, 25, LINEAR, SLACK,                               \
       "room left by a growing realloc")                                                                      \
     X(BIGCACHE_KEEP_PERCENT, "bigcache_keep_percent", 100, 0, 400, LINEAR, LARGE,                            \
