@@ -46,9 +46,11 @@ bool hak_reuse_load(hak_reuse *reuse, uint64_t start, uint64_t end, uint64_t ide
     size_t stop = at;
     while (stop < reuse->count && reuse->ranges[stop].start < end)
         stop++;
-    const hak_reuse_range *there = &reuse->ranges[at];
-    if (stop == at + 1 && there->start == start && there->end == end && there->identity == identity)
-        return false;
+    if (stop == at + 1) {
+        const hak_reuse_range *there = &reuse->ranges[at];
+        if (there->start == start && there->end == end && there->identity == identity)
+            return false;
+    }
     bool changes = stop != at;
     size_t count = reuse->count - (stop - at) + 1;
     if (count > HAK_REUSE_MAX || !HAK_GROW(&reuse->ranges, &reuse->room, count))
