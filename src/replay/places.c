@@ -357,11 +357,44 @@ void hak_stacks_free(hak_stacks *stacks)
     free(stacks);
 }
 
+/* The inner end of a stack, from which wrappers are left out; what has no name between wrappers is one. */
+enum { UNNAMED_MAX = 2 };
+
+typedef struct inner_end {
+    bool skipping;
+    uint32_t unnamed[UNNAMED_MAX]; /* held back until it is known whether a wrapper called them */
+    uint32_t unnamed_count;
+} inner_end;
+
+/* Takes the held-back frames back in; returns the count. */
+static uint32_t give_back(inner_end *end, uint32_t *frames, uint32_t count, uint32_t max)
+{
+    for (uint32_t i = 0; i < end->unnamed_count && count < max; i++)
+        frames[count++] = end->unnamed[i];
+    *end = (inner_end){.skipping = false};
+    return count;
+}
+
+/* Whether the place is left out, or held back. */
+static bool is_skipped(inner_end *end, const hak_place *place, uint32_t number)
+{
+    if (!end->skipping)
+        return false;
+    if (place->wrapper) {
+        end->unnamed_count = 0;
+        return true;
+    }
+    if (place->function != NULL || end->unnamed_count == UNNAMED_MAX)
+        return false;
+    end->unnamed[end->unnamed_count++] = number;
+    return true;
+}
+
 int hak_stacks_get(hak_stacks *stacks, uint32_t node, uint64_t time_ns, unsigned flags, uint32_t *frames,
                    uint32_t max)
 {
     uint32_t count = 0;
-    bool skipping = (flags & HAK_STACK_WRAPPERS) == 0;
+    inner_end end = {.skipping = (flags & HAK_STACK_WRAPPERS) == 0};
     max = max < HAK_STACK_MAX_FRAMES ? max : HAK_STACK_MAX_FRAMES;
     for (int pass = 0; pass < 2 && count == 0; pass++) {
         for (uint32_t at = node; at != 0 && count < max; at = stacks->nodes[at].parent) {
@@ -370,12 +403,14 @@ int hak_stacks_get(hak_stacks *stacks, uint32_t node, uint64_t time_ns, unsigned
                 return -1;
             for (uint32_t i = 0; i < c->count && count < max; i++) {
                 uint32_t place = stacks->links[c->first + i];
-                skipping = skipping && stacks->places->places[place].wrapper;
-                if (!skipping)
+                if (is_skipped(&end, &stacks->places->places[place], place))
+                    continue;
+                count = give_back(&end, frames, count, max);
+                if (count < max)
                     frames[count++] = place;
             }
         }
-        skipping = false; /* nothing but wrappers: show them */
+        count = give_back(&end, frames, count, max); /* nothing but wrappers: the second pass shows them */
     }
     return (int)count;
 }

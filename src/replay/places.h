@@ -48,7 +48,8 @@ bool hak_stacks_chains(hak_stacks *stacks, hak_chain_seen seen, void *context);
 enum { HAK_STACK_WRAPPERS = 1 /* keep the wrappers at the inner end */ };
 
 /* Numbers of the places, innermost first, inlined functions before what they were inlined into; at most
- * `max` and HAK_STACK_MAX_FRAMES. Wrappers at the inner end are left out unless all are or the flag is set.
+ * `max` and HAK_STACK_MAX_FRAMES. Wrappers at the inner end, and up to two places
+ * without a name that wrappers called, are left out unless all are or the flag is set.
  * time_ns: when it was seen (modules come and go). Returns the count, or -1: no memory. */
 int hak_stacks_get(hak_stacks *stacks, uint32_t node, uint64_t time_ns, unsigned flags, uint32_t *frames,
                    uint32_t max);

@@ -111,9 +111,9 @@ static int copy_events(copier *c, hak_trace_error *error)
     while ((got = hak_reader_next(c->reader, &events, &count, error)) == 1) {
         if (!copy_tables(c))
             return hak_trace_fail(error, "out of memory");
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; c->nodes != NULL && i < count; i++) {
             hak_event event = events[i];
-            event.context = c->nodes[event.context];
+            event.context = event.context < c->nodes_count ? c->nodes[event.context] : HAK_CONTEXT_NONE;
             hak_writer_event(c->writer, &event);
         }
     }
