@@ -155,3 +155,9 @@ assert t["walks_checked"] > 100 and t["walks_wrong"] == 0'
   timeout 100 hakmem-trace -q -o t.gz "$HAKMEM_BIN/stress_threads" --row first_asks_for_its_stack
   gzip -t t.gz
 }
+
+@test "the recorder's benchmark runs" {
+  run "$HAKMEM_SOURCE/tests/bench/recorder" --build "$HAKMEM_BIN/.." --quick --rounds 1 --only jq
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"jq "*" 0 of "* ]]
+}
