@@ -24,6 +24,7 @@
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
 uintptr_t hak_window;
+_Atomic uint64_t hak_heapless_frees;
 hak_heap hak_heap_shared = {.state = HAK_HEAP_SHARED};
 hak_heap hak_heap_tracked = {.state = HAK_HEAP_SHARED};
 HAK_TLS_IE hak_heap *hak_tls_heap = &hak_heap_none;
@@ -221,7 +222,7 @@ static uint32_t take_remote(hak_slab *slab, bool popped)
 
 void hak_heap_drain(hak_heap *heap)
 {
-    if (atomic_load_explicit(&heap->pending, memory_order_relaxed) == NULL)
+    if (atomic_load_explicit(&heap->pending, memory_order_seq_cst) == NULL) /* heap.h: leaving */
         return;
     hak_slab *slab = atomic_exchange_explicit(&heap->pending, NULL, memory_order_acquire);
     while (slab != NULL) {
@@ -502,11 +503,11 @@ static void push_remote(hak_slab *slab, hak_block *first, hak_block *last, uint3
         hak_slab *top = atomic_load_explicit(&owner->pending, memory_order_relaxed);
         do
             slab->pending_next = top;
-        while (!atomic_compare_exchange_weak_explicit(&owner->pending, &top, slab, memory_order_release,
+        while (!atomic_compare_exchange_weak_explicit(&owner->pending, &top, slab, memory_order_seq_cst,
                                                       memory_order_relaxed));
     }
     /* Nobody else will look at a heap without a thread; an idle slab of it must not stay for ever. */
-    uint32_t state = atomic_load_explicit(&owner->state, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&owner->state, memory_order_seq_cst);
     if (state == HAK_HEAP_ABANDONED)
         hak_heap_drain_abandoned(owner);
     else if (state == HAK_HEAP_SHARED && hak_lock_try(&hak_shared_lock)) {
@@ -533,6 +534,7 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     block->key = hak_block_key(block, owner);
     if (heap == NULL) {
+        atomic_fetch_add_explicit(&hak_heapless_frees, 1, memory_order_relaxed);
         push_remote(slab, block, block, 1);
         return;
     }

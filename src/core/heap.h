@@ -7,11 +7,20 @@
  * fast path.
  *
  * A heap belongs to one thread. Other threads only push onto slab->remote and heap->pending:
- *   - a freer collects a few blocks of a slab in an outbox of its own heap, links them and CASes slab->remote
- * (release; pairs with the owner's acquire exchange);
- *   - the one whose CAS set the queued bit pushes the slab onto owner->pending (release CAS; pairs with the
- *     acquire exchange in the drain). queued is cleared only by who popped the slab, and a slab with queued
- *     set is never given back to the pool, so pending_next has one writer.
+ *   - a freer collects a few blocks of a slab in an outbox of its own heap, links them and CASes
+ * slab->remote;
+ *   - the one whose CAS set the queued bit pushes the slab onto owner->pending. queued is cleared only by who
+ *     popped the slab, and a slab with queued set is never given back to the pool, so pending_next has one
+ *     writer.
+ * What pairs with what (tests/unit/core_remote_model.c explores every interleaving of these steps):
+ *   - slab->remote: the push's release CAS with the acquire exchange or CAS of the take: the links of the
+ *     blocks, and what the freer last did with them;
+ *   - heap->pending: the push's release CAS with the drain's acquire exchange: slab->pending_next;
+ *   - slab->owner: the release store of whoever takes the slab over with the acquire load of push and drain:
+ *     the new owner's heap. A push that still saw the old owner puts the slab on the old one's stack, and the
+ *     next drain of that hands it on;
+ *   - leaving: the state is stored, then pending read; a push puts the slab on pending, then reads the state:
+ *     all four seq_cst, so that one of the two sees the other and no slab stays where nobody looks.
  * Heaps are never unmapped: a stale owner pointer stays valid. A thread that ends leaves its heap; new
  * threads take whole heaps, running ones adopt single slabs, both under HAK_RANK_HEAPS. */
 #ifndef HAK_CORE_HEAP_H
@@ -133,7 +142,8 @@ extern HAK_HIDDEN uint8_t hak_class_bins[HAK_CLASS_SLOTS];
 /* Every thread's before its first call and after its end: all bins empty, nothing its own. */
 extern HAK_HIDDEN hak_thread_heap hak_no_heap;
 #define hak_heap_none hak_no_heap.heap
-extern hak_heap hak_heap_shared;  /* for threads that have ended, under hak_shared_lock */
+extern _Atomic uint64_t hak_heapless_frees; /* remote frees by threads without a heap */
+extern hak_heap hak_heap_shared;            /* for threads that have ended, under hak_shared_lock */
 extern hak_heap hak_heap_tracked; /* blocks whose free the learner wants to see, under hak_shared_lock */
 extern HAK_HIDDEN HAK_TLS_IE hak_heap *hak_tls_heap;
 extern hak_lock hak_shared_lock;

@@ -99,7 +99,7 @@ void hak_heap_leave(hak_heap *heap)
 {
     hak_heap_flush(heap);
     hak_lock_take(&hak_heaps_lock);
-    atomic_store_explicit(&heap->state, HAK_HEAP_ABANDONED, memory_order_relaxed);
+    atomic_store_explicit(&heap->state, HAK_HEAP_ABANDONED, memory_order_seq_cst);
     hak_heap_drain(heap);
     abandoned_push(heap);
     hak_lock_give(&hak_heaps_lock);
@@ -217,5 +217,6 @@ uint64_t hak_heap_counter_sum(hak_heap_counter counter)
 {
     sum s = {counter, 0};
     hak_heap_visit(add_counter, &s);
-    return s.value;
+    bool elsewhere = counter == HAK_COUNT_FREE_SS_REMOTE;
+    return s.value + (elsewhere ? atomic_load_explicit(&hak_heapless_frees, memory_order_relaxed) : 0);
 }
