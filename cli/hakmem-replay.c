@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/import_view.h"
+#include "cli/replay_calibrate.h"
 #include "cli/replay_html.h"
 #include "cli/replay_options.h"
 #include "cli/replay_results.h"
@@ -268,6 +269,14 @@ int main(int argc, char **argv)
                               .colour = colour_wanted(&s)};
     size_t count = 0;
     status = 0;
+    if (s.calibrate) {
+        s.plain = true;
+        status = replay(&s, argv[first], &all[0], &setup);
+        if (status == 0)
+            status = replay_calibrate(&s, &all[0], argv + first + 1);
+        hak_compare_clear(&all[0].compare);
+        return status;
+    }
     for (int i = first; i < argc && !interrupted; i++) {
         if (replay(&s, argv[i], &all[count], &setup) != 0) {
             status = EXIT_TROUBLE;

@@ -123,6 +123,7 @@ static void json_target(FILE *out, const hak_replayed *replayed, const hak_compa
         fprintf(out, ", \"minor_faults\": %llu, \"major_faults\": %llu, \"context_switches\": %llu",
                 (unsigned long long)m->minor_faults, (unsigned long long)m->major_faults,
                 (unsigned long long)m->context_switches);
+        fprintf(out, ", \"start_rss_bytes\": %llu", (unsigned long long)m->start_rss_bytes);
         fprintf(out, ", \"failed_allocations\": %llu", (unsigned long long)m->failed_allocations);
         json_ratio(out, "time", &row->time);
         json_ratio(out, "first", &row->first);

@@ -35,6 +35,7 @@ typedef enum option_id {
     OPTION_PLAIN,
     OPTION_JOBS,
     OPTION_SHARD,
+    OPTION_CALIBRATE,
     OPTION_CACHE,
     OPTION_HTML,
     OPTION_BASELINE,
@@ -91,6 +92,8 @@ static const option_row option_rows[] = {
     {"jobs", "N", OPTION_JOBS, 1, 64, "targets measured at once: faster, and noisier (default 1)"},
     {"shard", "I/N", OPTION_SHARD, 0, 0,
      "only every N-th round, from the I-th; join the --json of all with: merge"},
+    {"calibrate", NULL, OPTION_CALIBRATE, 0, 0,
+     "TRACE -- PROGRAM...: the recorded program under each allocator beside its replay"},
     {"cache", "FOLDER|none", OPTION_CACHE, 0, 0,
      "keep compiled traces there (default: large ones, in ~/.cache/hakmem)"},
     {"html", "FILE", OPTION_HTML, 0, 0, "also write one offline page: memory over time, latency, table"},
@@ -135,6 +138,7 @@ static void print_help(void)
           "  hakmem-replay --mode=learning a.trace.gz b.trace.gz --holdout=c.trace.gz --export=app.policy\n"
           "\n"
           "Usage: hakmem-replay [OPTIONS] TRACE...\n"
+          "       hakmem-replay --calibrate [OPTIONS] TRACE -- PROGRAM [ARGS...]\n"
           "       hakmem-replay merge RESULT.json...         shards joined into one result\n"
           "       hakmem-replay import [-o TRACE] FILE      a recording of another tool; see import --help\n"
           "Replays recorded allocations, thread by thread, on allocators and compares time and memory.\n"
@@ -355,6 +359,9 @@ static int option_apply(replay_settings *s, const option_row *row, const char *t
         return 0;
     case OPTION_SHARD:
         return shard_parse(s, text);
+    case OPTION_CALIBRATE:
+        s->calibrate = true;
+        return 0;
     case OPTION_CACHE:
         s->cache = text;
         return 0;
@@ -430,6 +437,9 @@ int replay_options_parse(replay_settings *s, int argc, char **argv, int *first)
     }
     if (optind == argc)
         return hak_replay_trouble(NULL, "no trace given; record one with: hakmem-trace PROGRAM");
+    if (s->calibrate && argc - optind < 2)
+        return hak_replay_trouble(
+            NULL, "--calibrate takes one trace and, behind --, the program it was recorded of");
     if ((s->fail_if != NULL) != (s->old_results != NULL))
         return hak_replay_trouble(NULL, "--baseline and --fail-if belong together");
     if ((s->workload_flags & HAK_WORKLOAD_PACE) && (s->workload_flags & HAK_WORKLOAD_THINK))
@@ -444,7 +454,9 @@ int replay_options_parse(replay_settings *s, int argc, char **argv, int *first)
         return hak_replay_trouble(NULL, problem);
     }
     *first = optind;
-    return argc - optind > REPLAY_MAX_TRACES ? hak_replay_trouble(NULL, "more than 256 traces") : -1;
+    return argc - optind > REPLAY_MAX_TRACES && !s->calibrate
+               ? hak_replay_trouble(NULL, "more than 256 traces")
+               : -1;
 }
 
 void replay_targets_complete(replay_settings *s)

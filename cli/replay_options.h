@@ -20,7 +20,7 @@ typedef struct replay_settings {
     uint64_t seed;
     unsigned reader_flags;
     const char *format; /* of imported recordings; NULL: told from their contents */
-    bool json, quiet, aa, plain;
+    bool json, quiet, aa, plain, calibrate;
     unsigned workload_flags;
     uint32_t jobs, shard, shards;
     const char *cache; /* folder, "none", or NULL: the user's */

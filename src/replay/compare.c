@@ -43,6 +43,7 @@ static void row_medians(hak_compare_row *row, double *scratch)
     MEDIAN_COUNT(wall_ns);
     MEDIAN_COUNT(cpu_ns);
     MEDIAN_COUNT(peak_rss_bytes);
+    MEDIAN_COUNT(start_rss_bytes);
     MEDIAN_COUNT(end_rss_bytes);
     MEDIAN_COUNT(minor_faults);
     MEDIAN_COUNT(major_faults);

@@ -44,14 +44,16 @@ typedef struct hak_counter {
 } hak_counter;
 
 typedef struct hak_measure {
-    double ns_per_op;        /* raw, all passes */
-    double ns_per_op_cold;   /* first pass */
-    double ns_per_op_warm;   /* the others; equal to cold when there are none */
-    uint64_t wall_ns;        /* of the timed part */
-    uint64_t cpu_ns;         /* of the timed part, all threads, without waiting on purpose */
-    uint64_t peak_rss_bytes; /* first pass: high-water mark minus what was resident before it */
-    uint64_t end_rss_bytes;  /* first pass: when all threads are done, minus the same */
-    uint64_t minor_faults;   /* first pass; so the next two */
+    double ns_per_op;         /* raw, all passes */
+    double ns_per_op_cold;    /* first pass */
+    double ns_per_op_warm;    /* the others; equal to cold when there are none */
+    uint64_t wall_ns;         /* of the timed part */
+    uint64_t cpu_ns;          /* of the timed part, all threads, without waiting on purpose */
+    uint64_t peak_rss_bytes;  /* first pass: high-water mark minus what was resident before it */
+    uint64_t start_rss_bytes; /* private memory before the first pass: the worker's own and what the allocator
+                                 took to start */
+    uint64_t end_rss_bytes;   /* first pass: when all threads are done, minus the same */
+    uint64_t minor_faults;    /* first pass; so the next two */
     uint64_t major_faults;
     uint64_t context_switches;
     uint64_t operations;         /* all passes */

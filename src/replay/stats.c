@@ -80,3 +80,16 @@ bool hak_ratio_significant(const hak_ratio *ratio)
 {
     return ratio->known && (ratio->low > 1 || ratio->high < 1);
 }
+
+double hak_stats_tau(const double *a, const double *b, size_t count)
+{
+    double same = 0, pairs_a = 0, pairs_b = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = i + 1; k < count; k++) {
+            int x = (a[i] > a[k]) - (a[i] < a[k]), y = (b[i] > b[k]) - (b[i] < b[k]);
+            same += x * y;
+            pairs_a += x != 0;
+            pairs_b += y != 0;
+        }
+    return pairs_a > 0 && pairs_b > 0 ? same / sqrt(pairs_a * pairs_b) : 0;
+}

@@ -30,4 +30,8 @@ hak_ratio hak_stats_ratio(const double *values, const double *base, size_t count
 /* The interval lies on one side of 1. */
 bool hak_ratio_significant(const hak_ratio *ratio);
 
+/* Kendall's tau-b (Biometrika 1945) of two columns: 1 for the same order, -1 for the opposite; 0 where one
+ * has no order. */
+double hak_stats_tau(const double *a, const double *b, size_t count);
+
 #endif

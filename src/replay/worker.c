@@ -244,6 +244,7 @@ typedef struct base {
 static void base_take(base *b, hak_measure *result)
 {
     b->rss_exact = rss_bytes();
+    result->start_rss_bytes = proc_bytes("/proc/self/status", "\nRssAnon:");
     result->peak_rss_marked = peak_reset();
     b->rss = proc_bytes("/proc/self/status", "\nVmRSS:");
     getrusage(RUSAGE_SELF, &b->usage);

@@ -251,3 +251,18 @@ c = Check(); c.feed(open('page.html').read()); assert not c.open"
     json "[t['counters'].get('policy_long', 0) for t in r['targets'][1:]] == [0, 300]"
     json "r['targets'][2]['counters']['policy_lookup'] >= 900"
 }
+
+@test "the real program beside its replay" {
+    [ -e "$HAKMEM_BIN/hakmem-trace" ] || skip "no recorder in a sanitizer build"
+    script='my @a = map { "x" x (1 + $_ % 300) } 1..30000; print scalar(@a), "\n";'
+    "$HAKMEM_BIN/hakmem-trace" -q -o perl.gz -- perl -e "$script" > /dev/null
+    "$replay" -q --json --calibrate --touch=whole --rounds=2 --repeats=1 --target=glibc,hakmem:minimal perl.gz -- perl -e "$script" > result.json
+    json "[t['name'] for t in r['targets']] == ['glibc', 'hakmem:minimal'] and all(t['runs'] == 2 for t in r['targets'])"
+    json "all(0.8 < t['replayed_peak_bytes'] / t['real_peak_bytes'] < 1.25 for t in r['targets'])"
+    run "$replay" -q --calibrate --rounds=1 --repeats=1 --target=glibc perl.gz -- perl -e "$script"
+    [[ "$status" -eq 0 && "$output" == *"Kendall tau"*"wanted"* ]]
+    run "$replay" -q --calibrate --rounds=1 --target=glibc perl.gz -- false
+    [[ "$status" -eq 2 && "$output" == *"'false': 'false' failed with status 1 under glibc"* ]]
+    run "$replay" --calibrate perl.gz
+    [ "$status" -eq 2 ]
+}
