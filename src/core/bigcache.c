@@ -200,9 +200,11 @@ bool hak_bigcache_grow(hak_large *large, size_t bytes)
 void hak_bigcache_shrink(hak_large *large, size_t bytes)
 {
     uint32_t units = hak_units_for(bytes + hak_span_lead());
+    large->bytes = bytes;
+    if (units >= large->units)
+        return; /* its room tells how far it was written */
     hak_lock_take(&hak_bigcache_lock);
-    if (units < large->units)
-        hak_span_shrink(large, units, large->room_bytes + hak_span_lead(), true);
+    hak_span_shrink(large, units, large->room_bytes + hak_span_lead(), true);
     set_room(large, bytes);
     hak_lock_give(&hak_bigcache_lock);
 }

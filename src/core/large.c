@@ -217,7 +217,8 @@ bool hak_large_grow_here(const void *at, size_t bytes)
     if (large == NULL || !large->growing || bytes < large->bytes || bytes > large->units * HAK_UNIT_BYTES)
         return false;
     large->bytes = bytes;
-    large->room_bytes = hak_align_up(bytes, HAK_OS_PAGE_BYTES);
+    if (bytes > large->room_bytes) /* never less: it tells how far the block was written */
+        large->room_bytes = hak_align_up(bytes, HAK_OS_PAGE_BYTES);
     return true;
 }
 

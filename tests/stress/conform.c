@@ -271,6 +271,27 @@ static void realloc_values(void)
     EXPECT(resident_bytes() < (size_t)200 << 20);
 }
 
+/* What a block that grew, shrank and grew a little left behind reads as zero in the next ones. */
+static void calloc_after_growth(void)
+{
+    for (size_t top = 100000; top < (size_t)20 << 20; top *= 3) {
+        char *at = NULL;
+        for (size_t size = 1000; size < top; size += size / 3) {
+            EXPECT((at = realloc(at, size)) != NULL);
+            memset(at, 0x5a, size);
+        }
+        EXPECT((at = realloc(at, top / 2)) != NULL);
+        EXPECT((at = realloc(at, top / 2 + 5000)) != NULL);
+        EXPECT(at[top / 2 - 1] == 0x5a);
+        free(at);
+        char *all[4];
+        for (unsigned i = 0; i < 4; i++)
+            EXPECT_OF((all[i] = calloc(1, 2 * top)) != NULL && all_zero(all[i], 2 * top), top);
+        for (unsigned i = 0; i < 4; i++)
+            free(all[i]);
+    }
+}
+
 static void realloc_borders(void)
 {
     size_t state = 0;
@@ -483,6 +504,7 @@ static const stress_row table[] = {
     {"usable_size", usable_size, 0},
     {"calloc_zero", calloc_zero, 0},
     {"realloc_values", realloc_values, 0},
+    {"calloc_after_growth", calloc_after_growth, 60},
     {"realloc_borders", realloc_borders, 0},
     {"page_entries", page_entries, 0},
     {"old_and_new_entries", old_and_new_entries, 0},
