@@ -1,11 +1,12 @@
 /* learn.c: online learning; see learn.h. Two things are learned, both from slow paths:
  *
  * - Which strategy the BigCache should follow. Each strategy is a set of knobs. An epoch is EPOCH_OPS large
- *   allocations under one of them; its cost is the time that passed per allocation, so that page faults and
- *   copying count (the clock of the process would be steadier, but is a system call that a filter may
- * forbid). The champion and a challenger take turns: two epochs are a match, and a match moves both Elo
- * ratings. LEARN ends after MATCHES_TO_FREEZE; FROZEN keeps the best; every CANARY_EPOCHS one challenger's
- * epoch follows (CANARY), and CANARY_LOSSES lost in a row go back to LEARN.
+ *   allocations under one of them; its cost is the work they caused, by the allocator's own counters:
+ * mappings, misses, memory given back that will be faulted in again. Neither an idle program nor a busy
+ * machine changes it, and no system call asks for it. The champion and a challenger take turns: two epochs
+ * are a match, and a match moves both Elo ratings. LEARN ends after MATCHES_TO_FREEZE; FROZEN keeps the best;
+ * every CANARY_EPOCHS one challenger's epoch follows (CANARY), and CANARY_LOSSES lost in a row go back to
+ * LEARN.
  * - How long blocks live, by context: one refill in SAMPLE_EVERY is tracked from allocation to free, in fixed
  * tables that forget rather than grow. It is written as evidence; decisions by site are the offline
  * trainer's.
@@ -14,6 +15,7 @@
  * costs a sample, not safety. Knobs are whole words: another thread reads the old one or the new. */
 #include "core/learn.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -37,14 +39,19 @@
 #define CANARY_LOSSES     2
 #define CANARY_MARGIN     10 /* percent by which a canary must win */
 #define ELO_START         1500
-#define ELO_STEP          32 /* K of Elo, The Rating of Chessplayers, 1978 */
+#define ELO_STEP          32      /* K of Elo, The Rating of Chessplayers, 1978 */
+#define CALL_NS           2000.0  /* a mapping made, moved or removed */
+#define MISS_NS           60000.0 /* a large block whose pages have to be faulted in */
+#define FAULT_NS          250.0   /* an OS page given back and wanted again */
 #define SAMPLE_EVERY      16
 #define CONTEXT_DEPTH     4
 #define CONTEXTS          1024 /* power of two */
 #define TRACKED           4096 /* power of two */
 #define PROBES            8
 #define SHORT_SAMPLES     4 /* freed before so many further samples: short-lived */
-#define EVIDENCE_BYTES    4096
+#define EVIDENCE_BYTES    16384
+#define EVIDENCE_SITES    48  /* the heaviest contexts that are written */
+#define SITE_BYTES        240 /* of a line */
 
 typedef struct strategy {
     const char *name;
@@ -70,7 +77,7 @@ static struct {
     int64_t configured[HAK_COUNT_OF(moved)];
     double rating[STRATEGIES];
     unsigned champion, challenger, playing;
-    uint64_t epoch_ns;    /* at the start of the epoch */
+    double epoch_work;    /* at the start of the epoch */
     double champion_cost; /* ns per large allocation, last epoch */
     uint32_t matches, frozen_epochs, canary_wins, transitions;
 } elo = {.stepping = ATOMIC_FLAG_INIT};
@@ -78,6 +85,8 @@ static struct {
 typedef struct lifetimes {
     _Atomic uint64_t key; /* hash of the context; 0: free */
     _Atomic uint32_t seen, freed, brief;
+    uintptr_t
+        pcs[CONTEXT_DEPTH]; /* innermost first; written once, by whoever took the row, and read at exit */
 } lifetimes;
 
 typedef struct tracked {
@@ -89,6 +98,7 @@ typedef struct tracked {
 static lifetimes *contexts;
 static tracked *blocks;
 static _Atomic uint32_t samples;
+static _Atomic uint32_t sizes[HAK_CLASS_MAX]; /* samples by size class */
 
 /* ---- strategies ---- */
 
@@ -194,6 +204,19 @@ static void step_canary(double cost)
     say_state("CANARY", again ? "LEARN" : "FROZEN");
 }
 
+static double counted(hak_process_counter counter)
+{
+    return (double)atomic_load_explicit(&hak_process_counters[counter], memory_order_relaxed);
+}
+
+/* Nanoseconds, roughly, that large blocks have cost since the start. */
+static double work_done(void)
+{
+    double calls = counted(HAK_COUNT_OS_MAP) + counted(HAK_COUNT_OS_UNMAP) + counted(HAK_COUNT_OS_REMAP);
+    return CALL_NS * calls + MISS_NS * counted(HAK_COUNT_BIGCACHE_MISS) +
+           FAULT_NS / HAK_OS_PAGE_BYTES * counted(HAK_COUNT_PURGE_BYTES);
+}
+
 /* Called for each large allocation; every EPOCH_OPS one of them judges the epoch. */
 static void large_alloc(size_t bytes, hak_frame frame, hak_large_plan *plan)
 {
@@ -204,9 +227,9 @@ static void large_alloc(size_t bytes, hak_frame frame, hak_large_plan *plan)
         hak_opt.evo == HAK_EVO_FROZEN || !hak_feature_on(HAK_FEATURE_EVOLUTION) ||
         atomic_flag_test_and_set_explicit(&elo.stepping, memory_order_acquire))
         return;
-    uint64_t now = hak_os_monotonic_ns();
-    double cost = (double)(now - elo.epoch_ns) / EPOCH_OPS;
-    elo.epoch_ns = now;
+    double now = work_done();
+    double cost = (now - elo.epoch_work) / EPOCH_OPS;
+    elo.epoch_work = now;
     switch (elo.state) {
     case HAK_STATE_LEARN:
         step_learn(cost);
@@ -225,10 +248,10 @@ static void large_alloc(size_t bytes, hak_frame frame, hak_large_plan *plan)
 
 /* ---- lifetimes by context ---- */
 
-static uint64_t context_key(hak_frame frame)
+static uint64_t context_key(hak_frame frame, uintptr_t pcs[CONTEXT_DEPTH])
 {
-    uintptr_t pcs[CONTEXT_DEPTH];
     bool complete;
+    memset(pcs, 0, CONTEXT_DEPTH * sizeof *pcs);
     uint64_t key = 0;
     unsigned count = hak_memo_walk(frame, hak_stack_of(frame.sp), pcs, CONTEXT_DEPTH, &complete);
     for (unsigned i = 0; i < count; i++)
@@ -252,11 +275,14 @@ static uint32_t context_of(uint64_t key)
 
 static bool sampled(hak_frame frame, size_t bytes)
 {
-    (void)bytes;
-    uint32_t context = context_of(context_key(frame));
+    uintptr_t pcs[CONTEXT_DEPTH];
+    if (bytes <= HAK_SMALL_MAX_BYTES)
+        atomic_fetch_add_explicit(&sizes[hak_class_of(bytes)], 1, memory_order_relaxed);
+    uint32_t context = context_of(context_key(frame, pcs));
     if (context == CONTEXTS)
         return false;
-    atomic_fetch_add_explicit(&contexts[context].seen, 1, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&contexts[context].seen, 1, memory_order_relaxed) == 0)
+        memcpy(contexts[context].pcs, pcs, sizeof pcs);
     return true;
 }
 
@@ -269,7 +295,8 @@ static void tracked_alloc(void *block, size_t bytes, hak_frame frame)
 {
     (void)bytes;
     uint32_t number = atomic_fetch_add_explicit(&samples, 1, memory_order_relaxed);
-    uint32_t context = context_of(context_key(frame));
+    uintptr_t pcs[CONTEXT_DEPTH];
+    uint32_t context = context_of(context_key(frame, pcs));
     for (unsigned i = 0; i < PROBES && context != CONTEXTS; i++) {
         tracked *slot = slot_of((uintptr_t)block, i);
         uintptr_t there = 0;
@@ -318,6 +345,58 @@ static totals sum_up(void)
     return t;
 }
 
+/* The heaviest context not heavier than `below`, first in the table among equals after `after`; CONTEXTS:
+ * none. */
+static uint32_t next_heaviest(uint32_t below, uint32_t after)
+{
+    uint32_t best = CONTEXTS, most = 0;
+    for (uint32_t i = 0; i < CONTEXTS; i++) {
+        uint32_t seen = atomic_load_explicit(&contexts[i].seen, memory_order_relaxed);
+        if (seen > most && (seen < below || (seen == below && i > after))) {
+            most = seen;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* "online.site libx.so+0x12<app+0x34 seen 9 freed 8 short 7": what a context's sampled blocks did. */
+static size_t put_site(char *text, size_t room, const lifetimes *row)
+{
+    char line[SITE_BYTES] = "online.site ";
+    size_t len = strlen(line);
+    for (unsigned i = 0; i < CONTEXT_DEPTH && row->pcs[i] != 0 && len < sizeof line / 2; i++) {
+        Dl_info info;
+        if (dladdr((const void *)row->pcs[i], &info) == 0 || info.dli_fname == NULL)
+            break;
+        const char *slash = strrchr(info.dli_fname, '/');
+        len += (size_t)snprintf(line + len, sizeof line - len, "%s%.40s+0x%lx", i == 0 ? "" : "<",
+                                slash != NULL ? slash + 1 : info.dli_fname,
+                                (unsigned long)(row->pcs[i] - (uintptr_t)info.dli_fbase));
+    }
+    len += (size_t)snprintf(line + len, sizeof line - len, " seen %u freed %u short %u\n", row->seen,
+                            row->freed, row->brief);
+    if (len >= sizeof line || len >= room)
+        return 0;
+    memcpy(text, line, len);
+    return len;
+}
+
+static size_t put_samples(char *text, size_t room)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < hak_classes.count && len + 64 < room; i++)
+        if (sizes[i] != 0)
+            len += (size_t)snprintf(text + len, room - len, "online.size %u samples %u\n",
+                                    hak_classes.of[i].block_bytes, sizes[i]);
+    uint32_t below = UINT32_MAX, at = CONTEXTS;
+    for (unsigned n = 0; n < EVIDENCE_SITES && (at = next_heaviest(below, at)) != CONTEXTS; n++) {
+        below = atomic_load_explicit(&contexts[at].seen, memory_order_relaxed);
+        len += put_site(text + len, room - len, &contexts[at]);
+    }
+    return len;
+}
+
 static size_t put_evidence(char *text, size_t room)
 {
     totals t = sum_up();
@@ -340,6 +419,11 @@ static size_t put_evidence(char *text, size_t room)
     for (unsigned i = 0; i < STRATEGIES; i++)
         len += (size_t)snprintf(text + len, room - len, "online.elo.%s %d\n", strategies[i].name,
                                 (int)elo.rating[i]);
+    for (unsigned i = 0; i < HAK_COUNT_OF(moved); i++)
+        len += (size_t)snprintf(text + len, room - len, "online.threshold %s %lld\n",
+                                hak_knob_infos[moved[i]].text, (long long)setting_of(elo.champion, i));
+    if (contexts != NULL)
+        len += put_samples(text + len, room - len);
     return len;
 }
 
@@ -411,7 +495,7 @@ void hak_learn_init(void)
             elo.rating[i] = ELO_START;
         for (unsigned i = 0; i < HAK_COUNT_OF(moved); i++)
             elo.configured[i] = hak_opt.knobs[moved[i]];
-        elo.epoch_ns = hak_os_monotonic_ns();
+        elo.epoch_work = work_done();
         hak_learn_hooks.large_alloc = large_alloc;
     }
     if (!hak_feature_on(HAK_FEATURE_SAMPLE))

@@ -48,7 +48,12 @@ counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" "$2"; } # NAME FILE
   [ "$(counter context_sampled err)" -gt 100 ]
   [ "$(counter tracked_alloc err)" -gt 100 ]
   [ "$(counter tracked_free err)" -gt 10 ]
-  hakmem-policy show jq.[0-9]*.policy | grep -Eq 'online.contexts [1-9]'
+  hakmem-policy show jq.[0-9]*.policy >shown
+  cat shown
+  grep -Eq 'online.contexts [1-9]' shown
+  grep -Eq 'online.size [0-9]+ samples [1-9]' shown
+  grep -Eq 'online.threshold bigcache_bytes [0-9]+' shown
+  grep -Eq 'online.site libjq.so.1[^ ]*\+0x[0-9a-f]+<[^ ]+ seen [1-9][0-9]* freed [0-9]+ short [0-9]+' shown
 }
 
 @test "HAKMEM_EVO_POLICY=frozen chooses, but plays no matches" {
