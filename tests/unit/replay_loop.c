@@ -411,6 +411,7 @@ static void rare_forms(void **unused)
     assert_int_equal(atomic_load(&state[3]), 2);
     assert_int_equal(atomic_load(&state[6]), 1);
     loop_close();
+    hak_workload_free(workload);
 }
 
 static void latencies(void **unused)
