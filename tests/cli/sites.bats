@@ -144,3 +144,20 @@ END
   [ "$with" -eq "$without" ]
   [ "$with" -gt 100000 ]
 }
+
+@test "an interpreter, whose scripts decide what lives how long, switches lifetimes and slack off by itself" {
+  /usr/bin/python3 - "$HAKMEM_SOURCE/tests/prove" >scripts.sh <<'END'
+import shlex, sys
+sys.path.insert(0, sys.argv[1])
+import inputs
+for letter in "abd":
+    print(f"hakmem-trace -q -f -o perl.{letter}.gz --", shlex.join(inputs.make("perl", letter, 1, ".")[0]))
+END
+  . ./scripts.sh >/dev/null
+  run hakmem-replay --mode=learning --time-limit=1 --seed=1 --export=perl.policy perl.a.gz perl.b.gz perl.d.gz
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"lifetime by site       off: contexts do not foretell it"* ]]
+  [[ "$output" == *"realloc slack by site  off: contexts do not foretell it"* ]]
+  ! hakmem-policy decompile perl.policy | grep -q "^ *site"
+}
