@@ -18,6 +18,10 @@ static const struct {
     {"mimalloc", {"libmimalloc.so.3", "libmimalloc.so.2", "libmimalloc.so"}},
     {"jemalloc", {"libjemalloc.so.2", "libjemalloc.so"}},
     {"tcmalloc", {"libtcmalloc_minimal.so.4", "libtcmalloc.so.4", "libtcmalloc_minimal.so"}},
+    {"tcmalloc-full", {"libtcmalloc.so.4", "libtcmalloc.so"}},
+    {"tbbmalloc", {"libtbbmalloc_proxy.so.2", "libtbbmalloc_proxy.so"}},
+    {"rpmalloc", {"librpmalloc.so"}},
+    {"snmalloc", {"libsnmallocshim.so"}},
 };
 
 static int fail(hak_trace_error *error, const char *what, const char *subject, const char *way_out)

@@ -86,14 +86,17 @@ static void allocator_add(const char *name, const char *label)
         fail(error.text, name);
     if (a->target.null)
         fail("is no allocator", name);
-    snprintf(a->label, sizeof a->label, "%.39s", label != NULL ? label : a->target.name);
+    const char *base = strrchr(a->target.name, '/');
+    bool path = base != NULL && strncmp(a->target.name, "hakmem", 6) != 0;
+    snprintf(a->label, sizeof a->label, "%.39s", label != NULL ? label : path ? base + 1 : a->target.name);
     allocator_count++;
 }
 
 static void allocators_installed(void)
 {
-    static const char *const names[] = {"glibc",    "mimalloc",    "jemalloc",
-                                        "tcmalloc", "hakmem:fast", "hakmem:balanced"};
+    static const char *const names[] = {"glibc",         "mimalloc",       "jemalloc", "tcmalloc",
+                                        "tcmalloc-full", "tbbmalloc",      "rpmalloc", "snmalloc",
+                                        "hakmem:fast",   "hakmem:balanced"};
     hak_target ignored;
     hak_trace_error error;
     for (size_t i = 0; i < HAK_COUNT_OF(names); i++)
@@ -264,8 +267,14 @@ static void help(void)
         "  bench_allocators --ablation --scenario mixed,large,vm\n\n"
         "Options:\n"
         "  --scenario S[,S...]|all   see below (default all)\n"
-        "  --allocator A[,A...]      glibc, mimalloc, jemalloc, tcmalloc, hakmem[:MODE], /path/to.so; may be "
-        "repeated\n"
+        "  --allocator A[,A...]      glibc, mimalloc, jemalloc, tcmalloc, tcmalloc-full, tbbmalloc, "
+        "rpmalloc,\n"
+        "                            snmalloc, hakmem[:MODE], /path/to.so; may be repeated. Default: all "
+        "that\n"
+        "                            are found in LD_LIBRARY_PATH and the usual folders. Debian has "
+        "libmimalloc2.0,\n"
+        "                            libjemalloc2, libtcmalloc-minimal4, libgoogle-perftools4 and "
+        "libtbbmalloc2\n"
         "  --ablation                hakmem's minimal mode, feature by feature up to balanced\n"
         "  --iterations N            of the scenario's loop, per thread (default: by scenario)\n"
         "  --scale X                 multiplies the default iterations\n"
