@@ -346,12 +346,12 @@ int hak_verb_merge(int argc, char **argv)
         return EXIT_TROUBLE;
     if (out == NULL || argc < 2)
         return hak_policy_trouble(NULL, "merge takes -o FILE and two policies or more");
-    hak_policy all;
+    hak_policy all = {0};
     if (load_weighted(argv[0], &all) != 0)
         return EXIT_TROUBLE;
     int status = 0;
     for (int i = 1; i < argc && status == 0; i++) {
-        hak_policy next;
+        hak_policy next = {0};
         if (load_weighted(argv[i], &next) != 0) {
             status = EXIT_TROUBLE;
             break;

@@ -137,7 +137,8 @@ static void memory_chart(FILE *out, const hak_replayed *replayed)
 /* ---- latency ---- */
 
 /* The horizontal axis is the number of nines: 50%, 90%, 99%, 99.9% … are equally far apart beyond 90%. */
-#define NINES_MAX 5.0
+#define NINES_MAX   5.0
+#define NINES_STEPS 100
 
 static double nines_of(double share)
 {
@@ -148,7 +149,8 @@ static void latency_curve(const chart *c, const hak_detail *d, hak_latency_point
 {
     fprintf(c->out, "<polyline class=\"c%zu\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"",
             row, colour_of(row));
-    for (double nines = 0.05; nines <= NINES_MAX; nines += 0.05) {
+    for (unsigned step = 1; step <= NINES_STEPS; step++) {
+        double nines = NINES_MAX * step / NINES_STEPS;
         double ns = hak_latency_quantile(&d->latency[point], 1 - pow(10, -nines)) * d->ns_per_tick;
         double share = (log10(fmax(ns, 1)) - c->y_low) / (c->y_high - c->y_low);
         fprintf(c->out, "%.1f,%.1f ", x_at(nines / NINES_MAX), y_at(fmin(fmax(share, 0), 1)));

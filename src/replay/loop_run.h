@@ -36,7 +36,7 @@
         } else {                                                                                             \
             failed += size != 0;                                                                             \
         }                                                                                                    \
-        put;                                                                                                 \
+        (put);                                                                                               \
         NEXT;                                                                                                \
     } while (0)
 #define KEEP      (slots[hak_w_slot(word)] = block)
@@ -69,7 +69,7 @@
         } else {                                                                                             \
             failed += size != 0;                                                                             \
         }                                                                                                    \
-        put;                                                                                                 \
+        (put);                                                                                               \
         NEXT;                                                                                                \
     } while (0)
 

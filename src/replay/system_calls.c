@@ -21,23 +21,26 @@ static const long numbers[] = {
 #undef X
 };
 
-/* call(number, a, b, c, d, e, f): as syscall(2), but returns -errno; its system call instruction ends at
+/* As syscall(2), but returns -errno; its system call instruction ends at
  * hak_system_call_end, by which the filter knows it. */
-__attribute__((naked, noinline, used)) static long call(long number, long a, long b, long c, long d, long e,
-                                                        long f)
-{
-    (void)number, (void)a, (void)b, (void)c, (void)d, (void)e, (void)f;
-    __asm__("mov %rdi, %rax\n\t"
-            "mov %rsi, %rdi\n\t"
-            "mov %rdx, %rsi\n\t"
-            "mov %rcx, %rdx\n\t"
-            "mov %r8, %r10\n\t"
-            "mov %r9, %r8\n\t"
-            "mov 8(%rsp), %r9\n\t"
-            "syscall\n"
-            "hak_system_call_end:\n\t"
-            "ret");
-}
+long hak_system_enter(long number, long a, long b, long c, long d, long e, long f)
+    __attribute__((visibility("hidden")));
+__asm__(".text\n"
+        ".hidden hak_system_enter\n"
+        ".globl hak_system_enter\n"
+        ".type hak_system_enter, @function\n"
+        "hak_system_enter:\n\t"
+        "mov %rdi, %rax\n\t"
+        "mov %rsi, %rdi\n\t"
+        "mov %rdx, %rsi\n\t"
+        "mov %rcx, %rdx\n\t"
+        "mov %r8, %r10\n\t"
+        "mov %r9, %r8\n\t"
+        "mov 8(%rsp), %r9\n\t"
+        "syscall\n"
+        "hak_system_call_end:\n\t"
+        "ret\n"
+        ".size hak_system_enter, . - hak_system_enter");
 extern const char hak_system_call_end[] __attribute__((visibility("hidden")));
 
 static void on_call(int number, siginfo_t *info, void *context)
@@ -49,7 +52,8 @@ static void on_call(int number, siginfo_t *info, void *context)
     for (size_t i = 0; i < HAK_COUNT_OF(numbers); i++)
         if (numbers[i] == info->si_syscall)
             atomic_fetch_add_explicit(&counted[i], 1, memory_order_relaxed);
-    r[REG_RAX] = call(info->si_syscall, r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]);
+    r[REG_RAX] = hak_system_enter(info->si_syscall, r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8],
+                                  r[REG_R9]);
     errno = saved;
 }
 
