@@ -184,7 +184,7 @@ static bool measured(const replay_settings *s, const hak_replayed *replayed)
     bool any = false, failed = false;
     for (size_t i = 0; i < replayed->compare.row_count; i++) {
         const hak_compare_row *row = &replayed->compare.rows[i];
-        any |= row->runs != 0 && !row->target.null;
+        any |= row->runs != 0 && (s->named || !row->target.null);
         failed |= row->problem[0] != '\0';
     }
     return any && !(failed && s->named);

@@ -118,19 +118,9 @@ static size_t print_difference(const lines *a, const lines *b)
 
 int hak_verb_diff(int argc, char **argv)
 {
-    const hak_verb_option options[] = {{NULL, NULL, false}};
-    argc = hak_verb_options(argc, argv, options);
-    if (argc < 0)
-        return EXIT_TROUBLE;
-    if (argc != 3)
-        return hak_policy_trouble(NULL, "diff takes two policies");
     hak_policy a, b;
-    if (hak_policy_load(argv[1], &a) != 0)
+    if (hak_policy_load_two(argc, argv, &a, &b) != 0)
         return EXIT_TROUBLE;
-    if (hak_policy_load(argv[2], &b) != 0) {
-        hak_policy_clear(&a);
-        return EXIT_TROUBLE;
-    }
     lines la = {0}, lb = {0};
     list(&a, &la);
     list(&b, &lb);

@@ -38,6 +38,24 @@ int hak_policy_load(const char *path, hak_policy *policy)
     return hak_policy_trouble(path, problem);
 }
 
+int hak_policy_load_two(int argc, char **argv, hak_policy *a, hak_policy *b)
+{
+    const char *verb = argv[0];
+    const hak_verb_option options[] = {{NULL, NULL, false}};
+    argc = hak_verb_options(argc, argv, options);
+    if (argc < 0)
+        return EXIT_TROUBLE;
+    if (argc != 3)
+        return hak_policy_trouble(verb, "takes two policies");
+    if (hak_policy_load(argv[1], a) != 0)
+        return EXIT_TROUBLE;
+    if (hak_policy_load(argv[2], b) != 0) {
+        hak_policy_clear(a);
+        return EXIT_TROUBLE;
+    }
+    return 0;
+}
+
 int hak_verb_options(int argc, char **argv, const hak_verb_option *options)
 {
     int kept = 0;

@@ -97,19 +97,9 @@ static void put_settings(const hak_policy *a, const hak_policy *b)
 
 int hak_verb_overlap(int argc, char **argv)
 {
-    const hak_verb_option options[] = {{NULL, NULL, false}};
-    argc = hak_verb_options(argc, argv, options);
-    if (argc < 0)
-        return EXIT_TROUBLE;
-    if (argc != 3)
-        return hak_policy_trouble(NULL, "overlap takes two policies");
     hak_policy a, b;
-    if (hak_policy_load(argv[1], &a) != 0)
+    if (hak_policy_load_two(argc, argv, &a, &b) != 0)
         return EXIT_TROUBLE;
-    if (hak_policy_load(argv[2], &b) != 0) {
-        hak_policy_clear(&a);
-        return EXIT_TROUBLE;
-    }
     share forth = share_of(&a, &b), back = share_of(&b, &a);
     put_share(argv[1], &forth);
     put_share(argv[2], &back);

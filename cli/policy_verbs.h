@@ -28,6 +28,10 @@ int hak_policy_trouble(const char *subject, const char *problem);
 /* Reads a policy, says what is wrong. 0 or EXIT_TROUBLE. */
 int hak_policy_load(const char *path, hak_policy *policy);
 
+/* For a verb whose only operands are two policies: takes its options, reads both. 0 or EXIT_TROUBLE, nothing
+ * then to be cleared. */
+int hak_policy_load_two(int argc, char **argv, hak_policy *a, hak_policy *b);
+
 /* "libc.so.6+0x1234" of a node, cut to fit. */
 void hak_policy_site_text(const hak_policy *policy, const hak_policy_node *node, char *text,
                           size_t text_bytes);

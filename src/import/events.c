@@ -332,3 +332,21 @@ int hak_import_input_end(hak_import *im)
     im->error->event_index = im->summary->events;
     return -1;
 }
+
+int hak_import_records(hak_import *im, size_t record_bytes,
+                       const char *(*take_one)(hak_import *im, const uint8_t *record))
+{
+    size_t have;
+    while ((have = hak_input_need(&im->in, record_bytes)) >= record_bytes) {
+        const char *fault = take_one(im, im->in.at);
+        if (fault != NULL)
+            return hak_import_broken_record(im, fault);
+        hak_input_take(&im->in, record_bytes);
+        im->summary->records++;
+        if (im->failed)
+            return 0;
+    }
+    if (have != 0)
+        return hak_import_broken_record(im, "the file ends within a record");
+    return hak_import_input_end(im);
+}

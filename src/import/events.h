@@ -70,6 +70,11 @@ int hak_import_broken_record(hak_import *im, const char *what);
 /* To be called at the end of a file: was it damaged or cut off? 0, or -1 with the error filled. */
 int hak_import_input_end(hak_import *im);
 
+/* A whole file of records of record_bytes each: take_one handles one, or says what is wrong with it. As
+ * `run`. */
+int hak_import_records(hak_import *im, size_t record_bytes,
+                       const char *(*take_one)(hak_import *im, const uint8_t *record));
+
 static inline void hak_import_ignore(hak_import *im)
 {
     im->summary->ignored++;

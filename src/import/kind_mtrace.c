@@ -89,19 +89,7 @@ static const char *take(hak_import *im, const uint8_t *record)
 
 static int run(hak_import *im)
 {
-    size_t have;
-    while ((have = hak_input_need(&im->in, RECORD_BYTES)) >= RECORD_BYTES) {
-        const char *fault = take(im, im->in.at);
-        if (fault != NULL)
-            return hak_import_broken_record(im, fault);
-        hak_input_take(&im->in, RECORD_BYTES);
-        im->summary->records++;
-        if (im->failed)
-            return 0;
-    }
-    if (have != 0)
-        return hak_import_broken_record(im, "the file ends within a record");
-    return hak_import_input_end(im);
+    return hak_import_records(im, RECORD_BYTES, take);
 }
 
 const hak_import_kind hak_import_mtrace = {

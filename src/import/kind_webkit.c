@@ -52,43 +52,34 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
     return count != 0;
 }
 
-static void take(hak_import *im, const record *r)
+static const char *take(hak_import *im, const uint8_t *at)
 {
-    uint64_t key = r->slot + 1;
-    hak_import_thread(im, r->thread);
-    switch (r->op) {
+    record r = decode(at);
+    const char *fault = fault_of(&r);
+    if (fault != NULL)
+        return fault;
+    uint64_t key = r.slot + 1;
+    hak_import_thread(im, r.thread);
+    switch (r.op) {
     case OP_MALLOC:
-        hak_import_alloc(im, HAK_OP_MALLOC, key, r->size, 0);
+        hak_import_alloc(im, HAK_OP_MALLOC, key, r.size, 0);
         break;
     case OP_ALIGNED:
-        hak_import_alloc(im, HAK_OP_MEMALIGN, key, r->size,
-                         r->align_log2 <= ALIGN_MAX_LOG2 ? (uint64_t)1 << r->align_log2 : 0);
+        hak_import_alloc(im, HAK_OP_MEMALIGN, key, r.size,
+                         r.align_log2 <= ALIGN_MAX_LOG2 ? (uint64_t)1 << r.align_log2 : 0);
         break;
     case OP_REALLOC:
-        hak_import_realloc(im, key, key, r->size);
+        hak_import_realloc(im, key, key, r.size);
         break;
     default:
         hak_import_free(im, HAK_OP_FREE, key);
     }
+    return NULL;
 }
 
 static int run(hak_import *im)
 {
-    size_t have;
-    while ((have = hak_input_need(&im->in, RECORD_BYTES)) >= RECORD_BYTES) {
-        record r = decode(im->in.at);
-        const char *fault = fault_of(&r);
-        if (fault != NULL)
-            return hak_import_broken_record(im, fault);
-        take(im, &r);
-        hak_input_take(&im->in, RECORD_BYTES);
-        im->summary->records++;
-        if (im->failed)
-            return 0;
-    }
-    if (have != 0)
-        return hak_import_broken_record(im, "the file ends within a record");
-    return hak_import_input_end(im);
+    return hak_import_records(im, RECORD_BYTES, take);
 }
 
 const hak_import_kind hak_import_webkit = {

@@ -20,6 +20,7 @@ json() { # json EXPRESSION: of result.json, which is `r`
     [[ "$output" == *"glibc "* ]]
     [[ "$output" == *"replayer's own"* ]]
     [ -z "$stderr" ]
+    "$replay" --rounds=1 --repeats=2 --target=null one.gz # asked for alone, it is enough
 }
 
 @test "json holds the figures of each target" {
