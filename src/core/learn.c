@@ -55,20 +55,19 @@
 
 typedef struct strategy {
     const char *name;
-    int64_t bytes; /* bigcache_bytes; 0: as configured, as below */
-    int64_t ways;
-    int64_t keep_percent;
-    int64_t fit_percent;
+    int64_t bytes;        /* bigcache_bytes; 0: as configured, both */
+    int64_t keep_percent; /* bigcache_keep_percent */
 } strategy;
 
+/* How much freed memory to keep. "configured" is what the options say. (What a thread keeps for itself is no
+ * choice here: where each large block is looked at, it keeps none.) */
 static const strategy strategies[] = {
-    {"configured", 0, 0, 0, 0},       {"keep", 512 << 20, 64, 200, 25},   {"thin", 48 << 20, 8, 10, 25},
-    {"exact", 256 << 20, 32, 100, 6}, {"loose", 256 << 20, 32, 100, 100},
+    {"configured", 0, 0},    {"keep", 512 << 20, 200}, {"even", 256 << 20, 100},
+    {"half", 128 << 20, 50}, {"thin", 48 << 20, 10},
 };
 enum { STRATEGIES = HAK_COUNT_OF(strategies) };
 
-static const hak_knob moved[] = {HAK_KNOB_BIGCACHE_BYTES, HAK_KNOB_BIGCACHE_WAYS,
-                                 HAK_KNOB_BIGCACHE_KEEP_PERCENT, HAK_KNOB_BIGCACHE_FIT_PERCENT};
+static const hak_knob moved[] = {HAK_KNOB_BIGCACHE_BYTES, HAK_KNOB_BIGCACHE_KEEP_PERCENT};
 
 static struct {
     _Atomic uint32_t ops;
@@ -105,7 +104,7 @@ static _Atomic uint32_t sizes[HAK_CLASS_MAX]; /* samples by size class */
 static int64_t setting_of(unsigned which, unsigned knob)
 {
     const strategy *s = &strategies[which];
-    const int64_t values[] = {s->bytes, s->ways, s->keep_percent, s->fit_percent};
+    const int64_t values[] = {s->bytes, s->keep_percent};
     return s->bytes == 0 ? elo.configured[knob] : values[knob];
 }
 

@@ -61,6 +61,16 @@ counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" "$2"; } # NAME FILE
   hakmem-policy show f.policy | grep -q 'online.matches 0'
 }
 
+@test "HAKMEM_EVO_POLICY=canary begins frozen and tries others; learn, in any mode that learns, begins by learning" {
+  evolve() { LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_FEATURES=+verbose HAKMEM_EVO_POLICY=$1 ./large 2>&1 | grep 'learning:'; }
+  HAKMEM_MODE=learning evolve canary >said
+  cat said
+  [[ "$(head -n 1 said)" == *"FROZEN -> CANARY"* ]]
+  HAKMEM_MODE=learning evolve learn >said
+  cat said
+  [[ "$(head -n 1 said)" == *"LEARN -> FROZEN"* ]]
+}
+
 @test "off means off: no other mode samples or rates" {
   for mode in minimal fast balanced; do
     LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=$mode HAKMEM_STATS=1 HAKMEM_POLICY_OUT=off.policy ./large 2>err
