@@ -20,7 +20,7 @@
 #define HOT_OPS     32 /* asked for within so many large operations */
 #define WARM_OPS    512
 #define KEEP_LEAST  (16 * HAK_MIB)
-#define KEEP_MOST   (72 * HAK_MIB)
+#define KEEP_MOST   (56 * HAK_MIB)
 #define REGRET_NS   (UINT64_C(500) * 1000000) /* what is asked for later was rightly given back */
 #define BATCH_SHARE 4                         /* a batch is at most this part of what is kept */
 #define GROW_MOST   (32 * HAK_MIB)            /* room taken at once by a growing block */
