@@ -479,8 +479,11 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
     block->key = hak_block_key(block, heap);
     hak_block_link(block, bin->head);
     bin->head = block;
+    if ((int32_t)bin->room > 0) { /* not the list's length led here, but where the block lies */
+        bin->room--;
+        return;
+    }
     hak_heap_count(heap, HAK_COUNT_FREE_TLS_SLL, 1);
-
     bin_look(heap, bin);
 }
 
