@@ -1,5 +1,5 @@
-/* heap.c: refill, flush and remote frees of one heap; see heap.h. Never calls malloc, never looks at a
- * policy. Functions run on the heap's own thread unless heap.h says otherwise. */
+/* heap.c: slabs, refill and flush of one heap; see heap.h. Never calls malloc, never looks at a policy.
+ * Functions run on the heap's own thread unless heap.h says otherwise. */
 #include "core/heap.h"
 
 #include <errno.h>
@@ -9,22 +9,15 @@
 #include "core/options.h"
 #include "core/secure.h"
 
-#define REMOTE_QUEUED      UINT64_C(1)
-#define REMOTE_COUNT_SHIFT 48
-#define REMOTE_ADDRESS     (((UINT64_C(1) << REMOTE_COUNT_SHIFT) - 1) & ~UINT64_C(15))
-#define FRESH_FIRST_COUNT  4          /* blocks the first refill from a new slab carves; then it doubles */
-#define FRESH_MAX_BYTES    8192       /* memory touched ahead of its use, at most */
-#define OUTBOX_COUNT       32         /* blocks of one slab another thread collects, at most */
-#define OUTBOX_BYTES       4096       /* and their bytes */
-#define LIST_LOOK_COUNT    (1u << 18) /* longer than any list: ends a walk through a bent one */
-#define GROWN_HEAPS        16 /* heaps whose lists may have grown to the full, or more heaps by less */
-#define LIST_MIN_COUNT     2
-#define LIST_MAX_COUNT     UINT16_MAX
-#define CALM_MAX           4 /* a list may outgrow its limit up to 2^this times before the next look */
+#define FRESH_FIRST_COUNT 4    /* blocks the first refill from a new slab carves; then it doubles */
+#define FRESH_MAX_BYTES   8192 /* memory touched ahead of its use, at most */
+#define GROWN_HEAPS       16   /* heaps whose lists may have grown to the full, or more heaps by less */
+#define LIST_MIN_COUNT    2
+#define LIST_MAX_COUNT    UINT16_MAX
+#define CALM_MAX          4 /* a list may outgrow its limit up to 2^this times before the next look */
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
 uintptr_t hak_window;
-_Atomic uint64_t hak_heapless_frees;
 hak_heap hak_heap_shared = {.state = HAK_HEAP_SHARED};
 hak_heap hak_heap_tracked = {.state = HAK_HEAP_SHARED};
 HAK_TLS_IE hak_heap *hak_tls_heap = &hak_heap_none;
@@ -66,7 +59,7 @@ static hak_bin *bin_of(hak_heap *heap, hak_place place, unsigned class_index)
     return bin;
 }
 
-static void slab_link(hak_heap *heap, hak_slab *slab)
+void hak_slab_link(hak_heap *heap, hak_slab *slab)
 {
     hak_slab **first = &heap->partial[slab->lifetime][slab->class_index];
     slab->prev = NULL;
@@ -143,15 +136,15 @@ static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
     slab->lifetime = (uint8_t)place;
     slab->capacity = (uint16_t)((entry->units * HAK_UNIT_BYTES - head_bytes) / entry->block_bytes);
     hak_slab_own(heap, slab);
-    slab_link(heap, slab);
+    hak_slab_link(heap, slab);
     hak_heap_count(heap, HAK_COUNT_REFILL_SLAB, 1);
     return slab;
 }
 
 /* All blocks are home. Kept while the heap keeps few, for a program that takes and frees in turns. */
-static void slab_emptied(hak_heap *heap, hak_slab *slab)
+void hak_slab_emptied(hak_heap *heap, hak_slab *slab)
 {
-    if ((atomic_load_explicit(&slab->remote, memory_order_relaxed) & REMOTE_QUEUED) != 0)
+    if (hak_slab_queued(slab))
         return; /* still on a pending stack: whoever drains it comes here again */
     uint32_t keep = heap->state == HAK_HEAP_LIVE ? (uint32_t)hak_opt.knobs[HAK_KNOB_SLAB_KEEP_COUNT] : 0;
     if (slab->linked && slab->units == 1 && heap->empty_kept < keep && slab->prev == NULL &&
@@ -173,7 +166,7 @@ static void slab_used_again(hak_heap *heap, hak_slab *slab)
     }
 }
 
-static _Noreturn HAK_COLD void corrupted(const void *at)
+_Noreturn HAK_COLD void hak_heap_corrupted(const void *at)
 {
     hak_fatal_address("free list corrupted (write after free) near", at);
 }
@@ -185,64 +178,6 @@ void *hak_slab_block_of(const hak_slab *slab, const void *at)
     return (const char *)at < slab->start || number >= slab->fresh
                ? NULL
                : slab->start + (size_t)number * slab->block_bytes;
-}
-
-/* Splices what other threads freed into the local list. `popped`: the caller took the slab off a pending
- * stack, so the queued bit is its to clear. */
-static uint32_t take_remote(hak_slab *slab, bool popped)
-{
-    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
-    if (popped)
-        word = atomic_exchange_explicit(&slab->remote, 0, memory_order_acquire);
-    else if (word >> REMOTE_COUNT_SHIFT == 0)
-        return 0;
-    else
-        while (!atomic_compare_exchange_weak_explicit(&slab->remote, &word, word & REMOTE_QUEUED,
-                                                      memory_order_acquire, memory_order_relaxed))
-            ;
-    uint32_t count = (uint32_t)(word >> REMOTE_COUNT_SHIFT);
-    if (count == 0)
-        return 0;
-    hak_block *first = (hak_block *)(word & REMOTE_ADDRESS);
-    if (count > slab->used)
-        corrupted(first);
-    if (slab->local != NULL) {
-        hak_block *last = first;
-        for (uint32_t i = 1; i < count; i++) {
-            last = hak_block_next(last);
-            if (hak_superslab_of(last) != hak_superslab_of(slab))
-                corrupted(slab->start);
-        }
-        hak_block_link(last, slab->local);
-    }
-    slab->local = first;
-    slab->used -= count;
-    return count;
-}
-
-void hak_heap_drain(hak_heap *heap)
-{
-    if (atomic_load_explicit(&heap->pending, memory_order_seq_cst) == NULL) /* heap.h: leaving */
-        return;
-    hak_slab *slab = atomic_exchange_explicit(&heap->pending, NULL, memory_order_acquire);
-    while (slab != NULL) {
-        hak_slab *next = slab->pending_next;
-        hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-        if (owner != heap) { /* adopted by another heap meanwhile: hand it on, still queued */
-            hak_slab *top = atomic_load_explicit(&owner->pending, memory_order_relaxed);
-            do
-                slab->pending_next = top;
-            while (!atomic_compare_exchange_weak_explicit(&owner->pending, &top, slab, memory_order_release,
-                                                          memory_order_relaxed));
-        } else {
-            take_remote(slab, true);
-            if (slab->used < slab->capacity && !slab->linked)
-                slab_link(heap, slab);
-            if (slab->used == 0 && !slab->reserved)
-                slab_emptied(heap, slab);
-        }
-        slab = next;
-    }
 }
 
 /* Moves up to `want` blocks of the local list out; they stay linked, the last one to NULL. */
@@ -258,7 +193,7 @@ static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
         for (uint32_t i = 1; i < want; i++) {
             last = hak_block_next(last);
             if (hak_superslab_of(last) != hak_superslab_of(slab))
-                corrupted(slab->start);
+                hak_heap_corrupted(slab->start);
         }
         slab->local = hak_block_next(last);
         hak_block_link(last, NULL);
@@ -299,7 +234,7 @@ static hak_block *take_from(hak_heap *heap, hak_slab *slab, uint32_t want)
     hak_heap_counter stage = HAK_COUNT_REFILL_LOCAL;
     uint32_t count = 0;
     hak_block *first = NULL;
-    if (slab->local == NULL && take_remote(slab, false) != 0)
+    if (slab->local == NULL && hak_slab_take_remote(slab, false) != 0)
         stage = HAK_COUNT_REFILL_REMOTE;
     if (slab->local != NULL) {
         first = take_local(slab, want, &count);
@@ -329,7 +264,7 @@ static hak_block *refill(hak_heap *heap, hak_place place, unsigned class_index, 
         if (slab == NULL && (slab = hak_heap_adopt(heap, place, class_index)) != NULL) {
             for (hak_block *block = slab->local; block != NULL; block = hak_block_next(block))
                 block->key = hak_block_key(block, heap);
-            slab_link(heap, slab);
+            hak_slab_link(heap, slab);
             hak_heap_count(heap, HAK_COUNT_REFILL_ADOPTED, 1);
         }
         if (slab == NULL && (slab = slab_new(heap, place, class_index)) == NULL) {
@@ -386,7 +321,7 @@ void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
     if (!hak_block_plausible(block) ||
         (block->key != hak_block_key(block, heap) && !hak_heap_any_key(block)) ||
         !hak_block_plausible(hak_block_next(block)))
-        corrupted(block);
+        hak_heap_corrupted(block);
     bin->head = hak_block_next(block);
     block->key = 0;
     return block;
@@ -405,14 +340,14 @@ void *hak_heap_take_shared(bool tracked, unsigned class_index)
 static void put_home(hak_heap *heap, hak_slab *slab, hak_block *first, hak_block *last, uint32_t count)
 {
     if (slab->used < count || atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap)
-        corrupted(first);
+        hak_heap_corrupted(first);
     hak_block_link(last, slab->local);
     slab->local = first;
     slab->used -= count;
     if (!slab->linked)
-        slab_link(heap, slab);
+        hak_slab_link(heap, slab);
     if (slab->used == 0)
-        slab_emptied(heap, slab);
+        hak_slab_emptied(heap, slab);
 }
 
 /* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. Neighbours in a
@@ -479,103 +414,12 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
     block->key = hak_block_key(block, heap);
     hak_block_link(block, bin->head);
     bin->head = block;
-    if ((int32_t)bin->room > 0) { /* not the list's length led here, but where the block lies */
+    if ((int32_t)bin->room > 0) { /* not the list's length led here, but realloc, or where the block lies */
         bin->room--;
         return;
     }
     hak_heap_count(heap, HAK_COUNT_FREE_TLS_SLL, 1);
     bin_look(heap, bin);
-}
-
-/* Pushes a chain onto the slab's remote list, and the slab onto its owner's pending stack if it is on none.
- */
-static void push_remote(hak_slab *slab, hak_block *first, hak_block *last, uint32_t count)
-{
-    /* Before the push: afterwards the slab may be gone, unless its place on the pending stack is ours. */
-    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
-    uint64_t next;
-    do {
-        hak_block_link(last, (hak_block *)(word & REMOTE_ADDRESS));
-        next =
-            ((word >> REMOTE_COUNT_SHIFT) + count) << REMOTE_COUNT_SHIFT | (uintptr_t)first | REMOTE_QUEUED;
-    } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &word, next, memory_order_release,
-                                                    memory_order_relaxed));
-    if ((word & REMOTE_QUEUED) == 0) {
-        owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-        hak_slab *top = atomic_load_explicit(&owner->pending, memory_order_relaxed);
-        do
-            slab->pending_next = top;
-        while (!atomic_compare_exchange_weak_explicit(&owner->pending, &top, slab, memory_order_seq_cst,
-                                                      memory_order_relaxed));
-    }
-    /* Nobody else will look at a heap without a thread; an idle slab of it must not stay for ever. */
-    uint32_t state = atomic_load_explicit(&owner->state, memory_order_seq_cst);
-    if (state == HAK_HEAP_ABANDONED)
-        hak_heap_drain_abandoned(owner);
-    else if (state == HAK_HEAP_SHARED && hak_lock_try(&hak_shared_lock)) {
-        hak_heap_drain(owner);
-        hak_lock_give(&hak_shared_lock);
-    }
-}
-
-static void outbox_send(hak_outbox *box)
-{
-    hak_slab *slab = box->slab;
-    box->slab = NULL;
-    if (slab != NULL)
-        push_remote(slab, box->first, box->last, box->count);
-}
-
-static hak_outbox *outbox_of(hak_heap *heap, const hak_slab *slab)
-{
-    return &heap->outboxes[(uintptr_t)slab / sizeof *slab % HAK_OUTBOXES];
-}
-
-void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
-{
-    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
-    block->key = hak_block_key(block, owner);
-    if (heap == NULL) {
-        atomic_fetch_add_explicit(&hak_heapless_frees, 1, memory_order_relaxed);
-        push_remote(slab, block, block, 1);
-        return;
-    }
-    hak_heap_count(heap, HAK_COUNT_FREE_SS_REMOTE, 1);
-    hak_outbox *box = outbox_of(heap, slab);
-    if (box->slab == slab) {
-        hak_block_link(block, box->first);
-        box->first = block;
-        box->count++;
-    } else {
-        outbox_send(box);
-        uint32_t most = (uint32_t)(OUTBOX_BYTES / slab->block_bytes);
-        *box = (hak_outbox){slab, block, block, 1, most < OUTBOX_COUNT ? most : OUTBOX_COUNT};
-    }
-    if (box->count >= box->most)
-        outbox_send(box);
-}
-
-/* The list may be another thread's and change under our eyes, so each step is looked at before it is made. */
-static bool list_holds(const hak_block *list, const hak_block *block)
-{
-    for (uint32_t i = 0; list != NULL && i < LIST_LOOK_COUNT; i++, list = hak_block_next(list)) {
-        if (list == block)
-            return true;
-        if (!hak_block_plausible(list))
-            return false;
-    }
-    return false;
-}
-
-bool hak_heap_holds(const hak_slab *slab, const hak_block *block)
-{
-    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-    const hak_outbox *box = outbox_of(hak_tls_heap, slab);
-    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
-    return (box->slab == slab && list_holds(box->first, block)) ||
-           list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
-           list_holds(hak_bin_at(owner, slab->bin)->head, block);
 }
 
 void hak_heap_flush(hak_heap *heap)
@@ -587,8 +431,7 @@ void hak_heap_flush(hak_heap *heap)
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
             bin_flush(heap, &heap->placed[place][i], 0);
     }
-    for (unsigned i = 0; i < HAK_OUTBOXES; i++)
-        outbox_send(&heap->outboxes[i]);
+    hak_heap_send_outboxes(heap);
     hak_heap_drain(heap);
     for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
         for (unsigned i = 0; i < hak_classes.count; i++)
@@ -596,8 +439,7 @@ void hak_heap_flush(hak_heap *heap)
                 next = slab->next;
                 if (slab->used == 0 && slab->reserved) {
                     slab_used_again(heap, slab);
-                    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed);
-                    if ((word & REMOTE_QUEUED) == 0) {
+                    if (!hak_slab_queued(slab)) {
                         hak_slab_unlink(heap, slab);
                         give_back(heap, slab);
                     }

@@ -213,10 +213,20 @@ bool hak_heap_any_key(const hak_block *block);
 uint64_t hak_heap_counter_sum(hak_heap_counter counter);
 void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context);
 
-/* For heap_list.c: moves the blocks other threads freed home; the heap is the caller's, or locked. */
-void hak_heap_drain(hak_heap *heap);
-/* For heap_list.c: takes the slab out of its heap's partial list. */
-void hak_slab_unlink(hak_heap *heap, hak_slab *slab);
+/* heap_remote.c; the heap is the caller's, or locked. */
+void hak_heap_drain(hak_heap *heap); /* the blocks that other threads freed go home */
+void hak_heap_send_outboxes(hak_heap *heap);
+/* Splices what other threads freed into the slab's local list and returns their count. `popped`: the caller
+ * took the slab off a pending stack, so the queued bit is its to clear. */
+uint32_t hak_slab_take_remote(hak_slab *slab, bool popped);
+/* True while the slab is on a pending stack, or about to be pushed: it must not go back to the pool. */
+bool hak_slab_queued(const hak_slab *slab);
+
+/* Between heap.c, heap_list.c and heap_remote.c; owner only. */
+_Noreturn void hak_heap_corrupted(const void *at);     /* ends the process: a free list was written over */
+void hak_slab_link(hak_heap *heap, hak_slab *slab);    /* into its heap's partial list */
+void hak_slab_unlink(hak_heap *heap, hak_slab *slab);  /* and out of it */
+void hak_slab_emptied(hak_heap *heap, hak_slab *slab); /* all blocks are home: kept, or given back */
 /* For heap_list.c: the slab becomes the heap's own, and is no longer. */
 void hak_slab_own(hak_heap *heap, hak_slab *slab);
 void hak_slab_disown(hak_heap *heap, const hak_slab *slab);
