@@ -19,4 +19,24 @@ void hak_live_done(hak_live *live);
  * contexts are not looked at. A new slot is at most one above the highest used before. */
 const char *hak_live_apply(hak_live *live, const hak_event *event);
 
+/* Applies a plain allocation into a slot that was used before. False: it is not that, nothing has changed. */
+HAK_INLINE bool hak_live_begin_again(hak_live *live, uint32_t slot)
+{
+    uint64_t bit = UINT64_C(1) << (slot & 63);
+    if (HAK_UNLIKELY(slot > live->high || (live->bits[slot >> 6] & bit) != 0))
+        return false;
+    live->bits[slot >> 6] |= bit;
+    return true;
+}
+
+/* Applies a plain free. False: the slot is not live. */
+HAK_INLINE bool hak_live_finish(hak_live *live, uint32_t slot)
+{
+    uint64_t bit = UINT64_C(1) << (slot & 63);
+    if (HAK_UNLIKELY(slot > live->high || (live->bits[slot >> 6] & bit) == 0))
+        return false;
+    live->bits[slot >> 6] &= ~bit;
+    return true;
+}
+
 #endif

@@ -46,16 +46,6 @@ uint64_t hak_clock_now(hak_clock *clock)
     return clock->tsc ? hak_tsc() - clock->share->tsc_base : atomic_load(&clock->share->counter);
 }
 
-uint64_t hak_clock_ns(hak_clock *clock, uint64_t stamp)
-{
-    double ns = clock->base_ns;
-    if (stamp > clock->base_stamp)
-        ns += (double)(stamp - clock->base_stamp) * clock->ns_per_tick;
-    if (ns > (double)clock->last_ns)
-        clock->last_ns = (uint64_t)ns;
-    return clock->last_ns;
-}
-
 void hak_clock_adjust(hak_clock *clock, uint64_t stamp)
 {
     if (stamp <= clock->base_stamp)

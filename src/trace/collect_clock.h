@@ -26,7 +26,17 @@ uint64_t hak_clock_wall_ns(void);
 void hak_clock_start(hak_clock *clock, hak_share *share);
 
 uint64_t hak_clock_now(hak_clock *clock); /* a stamp later than all that are visible */
-uint64_t hak_clock_ns(hak_clock *clock, uint64_t stamp);
+
+HAK_INLINE uint64_t hak_clock_ns(hak_clock *clock, uint64_t stamp)
+{
+    double ns = clock->base_ns;
+    if (HAK_LIKELY(stamp > clock->base_stamp))
+        ns += (double)(int64_t)(stamp - clock->base_stamp) * clock->ns_per_tick;
+    uint64_t whole = (uint64_t)(int64_t)ns; /* signed: one instruction, and a recording has no 2^63 ns */
+    if (HAK_LIKELY(whole > clock->last_ns))
+        clock->last_ns = whole;
+    return clock->last_ns;
+}
 
 /* Everything up to `stamp` has been converted: measures the speed anew for what follows. */
 void hak_clock_adjust(hak_clock *clock, uint64_t stamp);

@@ -8,6 +8,9 @@
 
 #include "trace/event.h"
 
+#define PART_WORDS (HAK_RING_WORDS / 32) /* used before the producer is told */
+#define WAKE_WORDS (HAK_RING_WORDS / 4)  /* of room: a producer that waits is worth waking */
+
 static bool is_alloc(uint32_t kind)
 {
     return kind < HAK_OP_COUNT && (hak_op_class_of((hak_op)kind) == HAK_CLASS_ALLOC ||
@@ -135,14 +138,30 @@ void hak_consumer_take(hak_consumer *consumer, const hak_record *record)
     consumer->last = record->stamp;
 }
 
+static void wake_if_waiting(hak_ring *ring)
+{
+    /* Partner: the producer's store before it reads tail. */
+    if (atomic_load(&ring->waiting) == 0 || atomic_exchange(&ring->waiting, 0) == 0)
+        return;
+    atomic_fetch_add(&ring->room, 1);
+    syscall(SYS_futex, &ring->room, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 void hak_consumer_release(hak_consumer *consumer)
 {
     hak_ring *ring = consumer->ring;
-    if (atomic_load_explicit(&ring->tail, memory_order_relaxed) == consumer->tail)
+    if (atomic_load_explicit(&ring->tail, memory_order_relaxed) != consumer->tail)
+        atomic_store(&ring->tail, consumer->tail);
+    wake_if_waiting(ring);
+}
+
+void hak_consumer_release_part(hak_consumer *consumer)
+{
+    hak_ring *ring = consumer->ring;
+    if (consumer->tail - atomic_load_explicit(&ring->tail, memory_order_relaxed) < PART_WORDS)
         return;
     atomic_store(&ring->tail, consumer->tail);
-    if (atomic_exchange(&ring->waiting, 0) != 0) { /* partner: the producer's store before it reads tail */
-        atomic_fetch_add(&ring->room, 1);
-        syscall(SYS_futex, &ring->room, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-    }
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed) >> 1;
+    if (head - consumer->tail <= HAK_RING_WORDS - WAKE_WORDS)
+        wake_if_waiting(ring);
 }

@@ -3,6 +3,7 @@
 #define HAK_TRACE_COLLECT_RING_H
 
 #include "trace/collect_stack.h"
+#include "trace/encode_put.h"
 #include "trace/ring.h"
 
 typedef struct hak_consumer {
@@ -23,6 +24,7 @@ typedef struct hak_consumer {
     bool pending_gone;    /* …and its address has a new owner already */
     uint64_t allocations; /* of this thread */
     hak_stack_ids stacks;
+    hak_lane lane;
 } hak_consumer;
 
 /* A record, decoded as far as its length. */
@@ -47,7 +49,10 @@ bool hak_consumer_peek(hak_consumer *consumer, hak_record *record);
 /* After the record has been used. */
 void hak_consumer_take(hak_consumer *consumer, const hak_record *record);
 
-/* Tells the producer how far it may go. */
+/* Tells the producer how far it may go, and wakes it if it waits. */
 void hak_consumer_release(hak_consumer *consumer);
+
+/* Now and then while more is being read: one that waits sleeps on until it has room for a good while. */
+void hak_consumer_release_part(hak_consumer *consumer);
 
 #endif

@@ -21,6 +21,7 @@
 #include "trace/collect_clock.h"
 #include "trace/collect_events.h"
 #include "trace/collect_proc.h"
+#include "trace/collect_run.h"
 
 #define CHUNK_BYTES    (HAK_RING_CHUNK * HAK_RING_BYTES)
 #define CHUNK_COUNT    (HAK_RING_COUNT / HAK_RING_CHUNK)
@@ -468,6 +469,9 @@ static uint64_t drain_top(hak_session *session, uint64_t limit)
     }
     uint64_t used = 0;
     do {
+        used += hak_events_run(&session->events, top, &session->clock, until);
+        if (!peek(session, top, limit) || next->stamp > until)
+            break;
         hak_consumer *owner =
             hak_events_owner(&session->events, session->consumers, session->consumers_room, top, next);
         if (HAK_UNLIKELY(owner != NULL)) {
@@ -476,6 +480,7 @@ static uint64_t drain_top(hak_session *session, uint64_t limit)
         }
         use(session, top, next, 0);
         used++;
+        hak_consumer_release_part(top);
     } while (!session->disturbed && peek(session, top, limit) && next->stamp <= until);
     if (hak_consumer_peek(top, next) && next->stamp <= limit) {
         sift_down(session, 0);
@@ -504,7 +509,6 @@ static uint64_t merge(hak_session *session, uint64_t limit)
     build_heap(session, limit);
     while (session->heap_count > 0) {
         used += drain_top(session, limit);
-        hak_consumer_release(session->heap[0]);
         if (HAK_UNLIKELY(session->disturbed))
             build_heap(session, limit);
     }

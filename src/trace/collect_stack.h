@@ -5,10 +5,16 @@
 #include "core/base/types.h"
 #include "trace/writer.h"
 
-/* Zeroed: no number stands for anything. */
+/* Zeroed: no number stands for anything. Of the last stack all is kept: the next one mostly differs in its
+ * innermost frames only. */
 typedef struct hak_stack_ids {
     uint32_t *contexts; /* by number */
     size_t room;
+    uint64_t *last_pcs;      /* outermost first */
+    uint32_t *last_contexts; /* of the stack up to each of these */
+    size_t last_pcs_room;
+    size_t last_contexts_room;
+    uint32_t last_count;
 } hak_stack_ids;
 
 void hak_stack_ids_done(hak_stack_ids *ids);

@@ -4,66 +4,11 @@
 
 #include "core/base/bits.h"
 #include "core/base/print.h"
-#include "trace/layout.h"
-#include "trace/model.h"
+#include "trace/encode_put.h"
 
 /* Worst case of one event in any column: a size literal. */
-enum {
-    VALUE_MAX_BYTES = 1 + HAK_VARINT_MAX_BYTES,
-    FIRST_KINDS = 1024,
-    CHECK_EVENTS = 1024,
-    RECENT_KINDS = 64
-};
+enum { VALUE_MAX_BYTES = 1 + HAK_VARINT_MAX_BYTES, FIRST_KINDS = 1024, CHECK_EVENTS = 1024 };
 enum { META_TARGET_BYTES = 256 * 1024 };
-
-typedef struct column {
-    uint8_t *start;
-    uint8_t *at;
-} column;
-
-/* A number of the whole trace and the member's own for it; valid when the generation is the member's. */
-typedef struct local {
-    uint32_t generation;
-    uint32_t number;
-} local;
-
-typedef struct kind_entry {
-    uint64_t key; /* 0: empty */
-    uint32_t number;
-} kind_entry;
-
-struct hak_encoder {
-    column columns[HAK_COLUMN_COUNT];
-    hak_model model;
-    uint32_t generation;
-    uint32_t count;
-    uint64_t base_ns;
-    uint64_t last_ns;
-
-    local *contexts; /* by node */
-    size_t contexts_room;
-    uint32_t contexts_count; /* local ones, without the root */
-    uint64_t last_pc;
-    hak_bytes context_bytes;
-
-    local *threads; /* by thread index */
-    size_t threads_room;
-    uint32_t threads_count;
-    hak_bytes thread_numbers;
-
-    kind_entry *kinds;
-    size_t kinds_mask;
-    uint32_t kinds_count;
-    hak_bytes kind_bytes;
-    kind_entry recent[RECENT_KINDS]; /* direct-mapped: a program's events are of a few kinds */
-
-    hak_bytes meta_threads;
-    hak_bytes meta_modules;
-    hak_bytes meta_rows;
-    hak_bytes meta_rss;
-    hak_bytes meta_symbols;
-    bool failed;
-};
 
 /* ---- one member's beginning ---- */
 
@@ -138,7 +83,7 @@ void hak_encoder_free(hak_encoder *e)
 
 /* The entry for a number, made room for; NULL: no memory. New entries have generation 0, which no member has.
  */
-static local *local_at(local **array, size_t *room, uint32_t number)
+static hak_local *local_at(hak_local **array, size_t *room, uint32_t number)
 {
     size_t before = *room;
     if (HAK_UNLIKELY(number >= before)) {
@@ -149,7 +94,7 @@ static local *local_at(local **array, size_t *room, uint32_t number)
     return *array + number;
 }
 
-static HAK_NOINLINE uint32_t new_context(hak_encoder *e, const hak_context_map *map, uint32_t node)
+uint32_t hak_encoder_new_context(hak_encoder *e, const hak_context_map *map, uint32_t node)
 {
     uint32_t chain[HAK_TRACE_MAX_DEPTH];
     unsigned depth = 0;
@@ -172,7 +117,7 @@ static HAK_NOINLINE uint32_t new_context(hak_encoder *e, const hak_context_map *
         hak_bytes_varint(&e->context_bytes, own - parent);
         hak_bytes_varint(&e->context_bytes, hak_zigzag((int64_t)(map->nodes[up].pc - e->last_pc)));
         e->last_pc = map->nodes[up].pc;
-        e->contexts[up] = (local){e->generation, own};
+        e->contexts[up] = (hak_local){e->generation, own};
         e->model.contexts[own] = (hak_model_context){0, 0};
         parent = own;
     }
@@ -182,21 +127,14 @@ no_memory:
     return 0;
 }
 
-static uint32_t context_of(hak_encoder *e, const hak_context_map *map, uint32_t node)
-{
-    if (HAK_LIKELY(node < e->contexts_room && e->contexts[node].generation == e->generation))
-        return e->contexts[node].number;
-    return new_context(e, map, node);
-}
-
 static HAK_NOINLINE uint32_t new_thread(hak_encoder *e, uint32_t thread)
 {
-    local *at = local_at(&e->threads, &e->threads_room, thread);
+    hak_local *at = local_at(&e->threads, &e->threads_room, thread);
     if (at == NULL || !HAK_GROW(&e->model.threads, &e->model.threads_room, (size_t)e->threads_count + 1)) {
         e->failed = true;
         return 0;
     }
-    *at = (local){e->generation, e->threads_count++};
+    *at = (hak_local){e->generation, e->threads_count++};
     e->model.threads[at->number] = (hak_model_thread){0, 0};
     hak_bytes_varint(&e->thread_numbers, thread);
     return at->number;
@@ -214,7 +152,7 @@ static uint32_t thread_of(hak_encoder *e, uint32_t thread)
 static bool widen_kinds(hak_encoder *e)
 {
     size_t count = (e->kinds_mask + 1) * 2;
-    kind_entry *wide = calloc(count, sizeof *wide);
+    hak_kind_entry *wide = calloc(count, sizeof *wide);
     if (wide == NULL)
         return false;
     for (size_t i = 0; i <= e->kinds_mask; i++) {
@@ -231,7 +169,8 @@ static bool widen_kinds(hak_encoder *e)
     return true;
 }
 
-static HAK_NOINLINE uint32_t find_kind(hak_encoder *e, uint64_t key, uint32_t thread, const hak_event *event)
+static HAK_NOINLINE uint32_t find_kind(hak_encoder *e, uint64_t key, uint32_t thread, uint8_t shape,
+                                       const hak_event *event)
 {
     size_t at = hak_mix64(key) & e->kinds_mask;
     while (e->kinds[at].key != 0 && e->kinds[at].key != key)
@@ -242,10 +181,10 @@ static HAK_NOINLINE uint32_t find_kind(hak_encoder *e, uint64_t key, uint32_t th
                 e->failed = true;
                 return 0;
             }
-            return find_kind(e, key, thread, event);
+            return find_kind(e, key, thread, shape, event);
         }
-        e->kinds[at] = (kind_entry){key, e->kinds_count++};
-        const uint8_t fixed[] = {event->op, event->flags, event->align_log2, hak_shape_of(event)};
+        e->kinds[at] = (hak_kind_entry){key, e->kinds_count++};
+        const uint8_t fixed[] = {event->op, event->flags, event->align_log2, shape};
         hak_bytes_varint(&e->kind_bytes, thread);
         hak_bytes_raw(&e->kind_bytes, fixed, sizeof fixed);
     }
@@ -256,47 +195,23 @@ static uint32_t kind_of(hak_encoder *e, uint32_t thread, uint8_t shape, const ha
 {
     uint64_t key = (uint64_t)1 << 63 | (uint64_t)thread << 32 | (uint32_t)event->op << 24 |
                    (uint32_t)event->flags << 16 | (uint32_t)event->align_log2 << 8 | shape;
-    kind_entry *recent = &e->recent[(event->op + 5 * thread + shape) % RECENT_KINDS];
+    hak_kind_entry *recent = &e->recent[(event->op + 5 * thread + shape) % HAK_RECENT_KINDS];
     if (HAK_UNLIKELY(key != recent->key))
-        *recent = (kind_entry){key, find_kind(e, key, thread, event)};
+        *recent = (hak_kind_entry){key, find_kind(e, key, thread, shape, event)};
     return recent->number;
 }
 
 /* ---- one event ---- */
 
-static void put(column *to, uint64_t value)
-{
-    to->at = hak_put_varint(to->at, value);
-}
-
-static void put_size(hak_encoder *e, hak_model_context *context, uint64_t size_bytes)
-{
-    column *to = &e->columns[HAK_COLUMN_SIZE];
-    if (size_bytes == context->size_bytes) {
-        put(to, HAK_SIZE_SAME);
-    } else if (HAK_LIKELY(size_bytes < HAK_SIZE_DIRECT)) {
-        put(to, size_bytes + HAK_SIZE_BASE);
-    } else {
-        put(to, HAK_SIZE_LITERAL);
-        put(to, size_bytes);
-    }
-    context->size_bytes = size_bytes;
-}
-
 static void put_slots(hak_encoder *e, hak_model_thread *thread, const hak_event *event)
 {
     if (event->slot_old != HAK_SLOT_NONE) {
-        put(&e->columns[HAK_COLUMN_OLD], hak_zigzag((int64_t)event->slot_old - (int64_t)thread->slot));
-        thread->slot = event->slot_old;
+        hak_encoder_put_old(e, thread, event->slot_old);
         if ((event->flags & HAK_EVENT_FAILED) == 0)
             hak_model_saw_free(&e->model, event->slot_old);
     }
-    if (event->slot != HAK_SLOT_NONE) {
-        uint32_t expected = hak_model_expect_slot(&e->model);
-        put(&e->columns[HAK_COLUMN_SLOT], hak_zigzag((int64_t)event->slot - (int64_t)expected));
-        hak_model_saw_slot(&e->model, event->slot, expected);
-        thread->slot = event->slot;
-    }
+    if (event->slot != HAK_SLOT_NONE)
+        hak_encoder_put_slot(e, thread, event->slot);
 }
 
 void hak_encoder_event(hak_encoder *e, const hak_context_map *map, const hak_event *event)
@@ -304,26 +219,33 @@ void hak_encoder_event(hak_encoder *e, const hak_context_map *map, const hak_eve
     hak_assert(e->count < HAK_MEMBER_EVENTS);
     uint8_t shape = hak_shape_of(event);
     uint32_t thread_number = thread_of(e, event->thread);
-    uint32_t context = (shape & HAK_SHAPE_CONTEXT) != 0 ? context_of(e, map, event->context) : 0;
+    uint32_t context = (shape & HAK_SHAPE_CONTEXT) != 0 ? hak_encoder_context(e, map, event->context) : 0;
     uint32_t kind = kind_of(e, thread_number, shape, event);
     if (HAK_UNLIKELY(e->failed))
         return;
-    if (e->count == 0)
-        e->base_ns = e->last_ns = event->time_ns;
-    e->count++;
-    put(&e->columns[HAK_COLUMN_KIND], kind);
-    put(&e->columns[HAK_COLUMN_TIME], event->time_ns - e->last_ns);
-    e->last_ns = event->time_ns;
+    hak_encoder_put_start(e, kind, event->time_ns);
     hak_model_thread *thread = &e->model.threads[thread_number];
-    if ((shape & HAK_SHAPE_CONTEXT) != 0) {
-        hak_model_context *before = &e->model.contexts[thread->context];
-        put(&e->columns[HAK_COLUMN_CONTEXT], before->next == context ? 0 : context);
-        before->next = context;
-        thread->context = context;
-    }
+    if ((shape & HAK_SHAPE_CONTEXT) != 0)
+        hak_encoder_put_context(e, thread, context);
     if ((shape & HAK_SHAPE_SIZE) != 0)
-        put_size(e, &e->model.contexts[context], event->size_bytes);
+        hak_encoder_put_size(e, &e->model.contexts[context], event->size_bytes);
     put_slots(e, thread, event);
+}
+
+bool hak_encoder_enter(hak_encoder *e, hak_lane *lane, uint32_t thread)
+{
+    *lane = (hak_lane){.generation = e->generation, .of = thread, .thread = thread_of(e, thread)};
+    return !e->failed;
+}
+
+bool hak_encoder_learn_kind(hak_encoder *e, hak_lane *lane, hak_op op, uint8_t shape)
+{
+    const hak_event plain = {.op = (uint8_t)op};
+    uint32_t kind = kind_of(e, lane->thread, shape, &plain);
+    if (e->failed)
+        return false;
+    lane->kinds[op] = kind + 1;
+    return true;
 }
 
 /* ---- tables ---- */
@@ -467,7 +389,7 @@ static uint8_t *put_events(const hak_encoder *e, uint64_t first_index, uint8_t *
     end = hak_put_varint(end, e->base_ns);
     at = put_section(at, HAK_SECTION_EVENTS, body, (size_t)(end - body));
     for (unsigned i = 0; i < HAK_COLUMN_COUNT; i++) {
-        const column *from = &e->columns[i];
+        const hak_column *from = &e->columns[i];
         if (from->at != from->start)
             at = put_section(at, (uint8_t)(HAK_SECTION_COLUMN_KIND + i), from->start,
                              (size_t)(from->at - from->start));

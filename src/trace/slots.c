@@ -8,62 +8,34 @@
 #include "trace/grow.h"
 #include "trace/trace_format.h"
 
-typedef struct entry {
-    uint64_t address; /* 0: empty */
-    uint32_t slot;
-} entry;
-
-struct hak_slots {
-    entry *entries;
-    size_t mask; /* entries - 1 */
-    uint32_t live;
-    uint32_t high; /* slots 1 … high have been given out */
-    uint32_t *free_slots;
-    size_t free_count;
-    size_t free_room;
-};
-
-enum { FIRST_ENTRIES = 1024 };
-
-static size_t home_of(const hak_slots *slots, uint64_t address)
-{
-    return (size_t)(hak_mix64(address) & slots->mask);
-}
-
-/* Index of the address, or of the empty entry where it belongs. */
-static size_t find(const hak_slots *slots, uint64_t address)
-{
-    size_t at = home_of(slots, address);
-    while (slots->entries[at].address != 0 && slots->entries[at].address != address)
-        at = (at + 1) & slots->mask;
-    return at;
-}
+enum { FIRST_BITS = 10 };
 
 static bool widen(hak_slots *slots)
 {
     size_t count = slots->mask + 1;
-    entry *old = slots->entries;
-    entry *wide = calloc(count * 2, sizeof *wide);
+    hak_slot_entry *old = slots->entries;
+    hak_slot_entry *wide = calloc(count * 2, sizeof *wide);
     if (wide == NULL)
         return false;
     slots->entries = wide;
     slots->mask = count * 2 - 1;
+    slots->shift--;
     for (size_t i = 0; i < count; i++) {
         if (old[i].address != 0)
-            wide[find(slots, old[i].address)] = old[i];
+            wide[hak_slots_at(slots, old[i].address)] = old[i];
     }
     free(old);
     return true;
 }
 
-static void erase(hak_slots *slots, size_t hole)
+void hak_slots_close(hak_slots *slots, size_t hole)
 {
     size_t at = hole;
     for (;;) {
         at = (at + 1) & slots->mask;
         if (slots->entries[at].address == 0)
             break;
-        size_t home = home_of(slots, slots->entries[at].address);
+        size_t home = hak_slots_home(slots, slots->entries[at].address);
         /* An entry may move into the hole unless its home lies cyclically in (hole, at]. */
         if (((at - home) & slots->mask) >= ((at - hole) & slots->mask)) {
             slots->entries[hole] = slots->entries[at];
@@ -78,8 +50,9 @@ hak_slots *hak_slots_new(void)
     hak_slots *slots = calloc(1, sizeof *slots);
     if (slots == NULL)
         return NULL;
-    slots->entries = calloc(FIRST_ENTRIES, sizeof *slots->entries);
-    slots->mask = FIRST_ENTRIES - 1;
+    slots->entries = calloc((size_t)1 << FIRST_BITS, sizeof *slots->entries);
+    slots->mask = ((size_t)1 << FIRST_BITS) - 1;
+    slots->shift = 64 - FIRST_BITS;
     if (slots->entries == NULL) {
         free(slots);
         return NULL;
@@ -103,7 +76,7 @@ uint32_t hak_slots_add(hak_slots *slots, uint64_t address, uint32_t *lost)
         return 0;
     if ((size_t)slots->live * 2 > slots->mask && !widen(slots))
         return 0;
-    size_t at = find(slots, address);
+    size_t at = hak_slots_at(slots, address);
     if (slots->entries[at].address != 0) {
         *lost = slots->entries[at].slot; /* last in, first out: the new block takes the lost one's slot */
         return *lost;
@@ -118,30 +91,21 @@ uint32_t hak_slots_add(hak_slots *slots, uint64_t address, uint32_t *lost)
             return 0;
         slot = ++slots->high;
     }
-    slots->entries[at] = (entry){address, slot};
+    slots->entries[at] = (hak_slot_entry){address, slot};
     slots->live++;
     return slot;
 }
 
 uint32_t hak_slots_take(hak_slots *slots, uint64_t address)
 {
-    if (address == 0)
-        return 0;
-    size_t at = find(slots, address);
-    if (slots->entries[at].address == 0)
-        return 0;
-    uint32_t slot = slots->entries[at].slot;
-    erase(slots, at);
-    slots->free_slots[slots->free_count++] = slot;
-    slots->live--;
-    return slot;
+    return address == 0 ? 0 : hak_slots_take_known(slots, address);
 }
 
 uint32_t hak_slots_find(const hak_slots *slots, uint64_t address)
 {
     if (address == 0)
         return 0;
-    const entry *there = &slots->entries[find(slots, address)];
+    const hak_slot_entry *there = &slots->entries[hak_slots_at(slots, address)];
     return there->address != 0 ? there->slot : 0;
 }
 

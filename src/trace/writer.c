@@ -14,7 +14,7 @@ enum { LIMITED_EVENTS = 1024 }; /* a member holds at least so many, near the lim
 
 /* Events between looks whether the member is full; divides HAK_MEMBER_EVENTS. What so many events can add to
  * a member of HAK_MEMBER_RAW_TARGET stays far below HAK_TRACE_MEMBER_MAX_BYTES. */
-#define FULL_EVENTS 16
+#define FULL_EVENTS 64
 
 struct hak_writer {
     hak_sink *sink;
@@ -218,6 +218,25 @@ void hak_writer_event(hak_writer *writer, const hak_event *event)
     writer->last_ns = event->time_ns;
     hak_encoder_event(writer->encoder, &writer->contexts, event);
     if (++writer->submitted % FULL_EVENTS == 0)
+        end_member_if_full(writer);
+}
+
+hak_writer_run hak_writer_run_begin(hak_writer *writer)
+{
+    uint32_t room = FULL_EVENTS - (uint32_t)(writer->submitted % FULL_EVENTS);
+    return (hak_writer_run){.encoder = writer->encoder,
+                            .live = &writer->live,
+                            .contexts = &writer->contexts,
+                            .last_ns = writer->last_ns,
+                            .room = writer->stopped ? 0 : room};
+}
+
+void hak_writer_run_end(hak_writer *writer, uint32_t count, uint64_t last_ns)
+{
+    writer->given += count;
+    writer->submitted += count;
+    writer->last_ns = last_ns;
+    if (count != 0 && writer->submitted % FULL_EVENTS == 0)
         end_member_if_full(writer);
 }
 

@@ -41,6 +41,21 @@ void hak_writer_symbol(hak_writer *writer, const hak_trace_symbol *symbol); /* m
 
 void hak_writer_event(hak_writer *writer, const hak_event *event);
 
+/* For a caller that puts plain events itself (encode_put.h): what it needs, and how many it may put before it
+ * says so. None, while the writer is stopped: then hak_writer_event counts what is lost. */
+typedef struct hak_writer_run {
+    struct hak_encoder *encoder;
+    struct hak_live *live;
+    const struct hak_context_map *contexts;
+    uint64_t last_ns; /* of the last event; no next one may be earlier */
+    uint32_t room;    /* events */
+} hak_writer_run;
+
+hak_writer_run hak_writer_run_begin(hak_writer *writer);
+
+/* `count` events have been put, up to last_ns. */
+void hak_writer_run_end(hak_writer *writer, uint32_t count, uint64_t last_ns);
+
 /* Ends the current member: it is written as soon as possible. */
 void hak_writer_cut(hak_writer *writer);
 
