@@ -431,7 +431,7 @@ static void *resize(hak_heap *heap, const owner *who, void *at, size_t bytes, ha
         return is_mid(bytes, 1) && hak_mid_resize(heap, who->slab, bytes) ? at : NULL;
     if (who->kind == OWNER_LARGE)
         return hak_large_resize(who->large, bytes);
-    if (bytes > who->room_bytes || bytes < who->room_bytes / COPY_SHRINK)
+    if (!hak_room_serves(who->room_bytes, bytes))
         return NULL;
     count(heap, HAK_COUNT_RETURN_IN_PLACE);
     return at;
@@ -471,8 +471,29 @@ static void growth_note(hak_heap *heap, const void *block, uint32_t steps)
     heap->growth_next = (heap->growth_next + 1) % HAK_GROWTH_WAYS;
 }
 
-void *hak_realloc(void *at, size_t bytes, hak_frame frame)
+/* From list to list, where both are the thread's own. A block that grows over HAK_DIRECT_MAX may want room
+ * behind it. NULL, nothing done: the long way. */
+static void *move_small(void *at, size_t bytes, size_t room_bytes)
 {
+    bool grows = bytes > room_bytes;
+    size_t slack_bytes = grows ? bytes / 100 * (size_t)hak_opt.knobs[HAK_KNOB_REALLOC_SLACK_PERCENT] : 0;
+    if (room_bytes == 0 || bytes == 0 || bytes > HAK_DIRECT_MAX || bytes + slack_bytes > HAK_DIRECT_MAX)
+        return NULL;
+    void *block = hak_fast_take(bytes + slack_bytes);
+    if (block == NULL)
+        return NULL;
+    memcpy(block, at, grows ? room_bytes : bytes);
+    if (!hak_fast_put(at))
+        hak_free_slow(at);
+    return block;
+}
+
+void *hak_realloc_slow(void *at, size_t bytes, size_t room_bytes)
+{
+    hak_frame frame = HAK_FRAME_OF_CALLER();
+    void *moved = move_small(at, bytes, room_bytes);
+    if (HAK_LIKELY(moved != NULL))
+        return moved;
     if (at == NULL)
         return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
     if (hak_page_map_kind(at) >= HAK_CHUNK_REGION && hak_large_grow_here(at, bytes))

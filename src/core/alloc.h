@@ -9,7 +9,6 @@
 
 /* `align`: a power of two. */
 void *hak_alloc(size_t bytes, size_t align, bool zero, hak_frame frame);
-void *hak_realloc(void *at, size_t bytes, hak_frame frame);
 
 /* Reports misuse and aborts where `at` is not a live block. NULL does nothing. */
 void hak_free_slow(void *at);
@@ -25,9 +24,10 @@ size_t hak_usable(void *at);
  * allocation fails at a limit. Returns the bytes. */
 size_t hak_trim(void);
 
-/* malloc's and operator new's slow halves: they are jumped to, so that the caller's frame is the program's.
- */
+/* The slow halves of malloc, operator new and realloc: they are jumped to, so that the caller's frame is the
+ * program's. */
 void *hak_malloc_slow(size_t bytes);
+void *hak_realloc_slow(void *at, size_t bytes, size_t room_bytes); /* what hak_fast_room said */
 
 /* init.c: once, from whoever comes first. */
 void hak_init(void);

@@ -1,10 +1,14 @@
-/* fast.h: the two paths everything is built around. They read the thread's heap and the block,
- * and test no mode, flag or policy. What they cannot do alone falls through to alloc.h. Their length is a
- * test (tests/bench/instructions). */
+/* fast.h: the two paths everything is built around, and realloc's, which is made of them. They read the
+ * thread's heap and the block, and test no mode, flag or policy. What they cannot do alone falls through to
+ * alloc.h. Their length is a test (tests/bench/instructions). */
 #ifndef HAK_CORE_FAST_H
 #define HAK_CORE_FAST_H
 
+#include <string.h>
+
+#include "core/alloc.h"
 #include "core/heap.h"
+#include "core/options.h"
 #include "core/secure.h"
 
 /* A bin's address is computed anew at each use (HAK_AS_WRITTEN), which x86 does for nothing; the result is
@@ -65,6 +69,31 @@ HAK_INLINE bool hak_fast_put(void *at)
     HAK_AS_WRITTEN(place);
     hak_bin_at(heap, place)->head = block;
     return true;
+}
+
+/* Whether a block of `room_bytes` serves `bytes` where it is: one that would use less than half of it, by
+ * more than the smallest class, moves. Size 0 is none. */
+HAK_INLINE bool hak_room_serves(size_t room_bytes, size_t bytes)
+{
+    return bytes - 1 < room_bytes && bytes + HAK_CLASS_STEP / 2 >= room_bytes / 2;
+}
+
+/* What a live block of one of the thread's lists has room for; 0 for all others. */
+HAK_INLINE size_t hak_fast_room(const void *at)
+{
+    uintptr_t unit = hak_window_unit(at);
+    if (HAK_UNLIKELY(unit >= HAK_WINDOW_UNITS))
+        return 0;
+    hak_heap *heap = hak_tls_heap;
+    /* Place 0, and the bins of classes whose calls are seen, are none of malloc's fast path. */
+    size_t steps =
+        (size_t)((hak_thread_heap *)heap)->place_of[unit] - offsetof(hak_heap, bins) / HAK_BIN_STEP;
+    const hak_block *block = at;
+    if (HAK_UNLIKELY(steps >= sizeof heap->bins / HAK_BIN_STEP) ||
+        HAK_UNLIKELY(block->key == hak_block_key(block, heap)))
+        return 0;
+    const hak_slab *slab = hak_slab_of(at);
+    return HAK_LIKELY(hak_slab_begins(slab, at)) ? slab->block_bytes : 0;
 }
 
 #endif

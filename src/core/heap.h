@@ -190,6 +190,14 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block);
  * together with it. */
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block);
 
+/* Whether a block that was handed out once begins there; `at` lies in the slab. */
+HAK_INLINE bool hak_slab_begins(const hak_slab *slab, const void *at)
+{
+    size_t offset = (size_t)((const char *)at - slab->start); /* in front of the first one: a large number */
+    uint32_t number = hak_class_quotient(slab->reciprocal, offset);
+    return number < slab->fresh && (size_t)number * slab->block_bytes == offset;
+}
+
 /* The start of the block that `at` lies in, or NULL when it was never handed out. */
 void *hak_slab_block_of(const hak_slab *slab, const void *at);
 

@@ -58,9 +58,18 @@ HAK_EXPORT void *calloc(size_t count, size_t bytes)
     return hak_alloc(total, NATURAL_ALIGN, true, HAK_FRAME_OF_CALLER());
 }
 
+HAK_INLINE void *resized(void *at, size_t bytes)
+{
+    size_t room_bytes = hak_fast_room(at);
+    if (HAK_UNLIKELY(!hak_room_serves(room_bytes, bytes)))
+        return hak_realloc_slow(at, bytes, room_bytes);
+    hak_heap_count(hak_tls_heap, HAK_COUNT_RETURN_IN_PLACE, 1);
+    return at;
+}
+
 HAK_EXPORT void *realloc(void *at, size_t bytes)
 {
-    return hak_realloc(at, bytes, HAK_FRAME_OF_CALLER());
+    return resized(at, bytes);
 }
 
 HAK_EXPORT void *reallocarray(void *at, size_t count, size_t bytes)
@@ -70,7 +79,7 @@ HAK_EXPORT void *reallocarray(void *at, size_t count, size_t bytes)
         errno = ENOMEM;
         return NULL;
     }
-    return hak_realloc(at, total, HAK_FRAME_OF_CALLER());
+    return resized(at, total);
 }
 
 HAK_INLINE void *aligned(size_t align, size_t bytes, hak_frame frame)
