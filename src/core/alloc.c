@@ -186,11 +186,11 @@ size_t hak_trim(void)
     return hak_bigcache_trim() + hak_pool_trim();
 }
 
-void *hak_malloc_slow(size_t bytes)
+void *hak_malloc_general(size_t bytes)
 {
     hak_frame frame = HAK_FRAME_OF_CALLER();
     if (HAK_LIKELY(bytes <= HAK_SMALL_MAX_BYTES) && hak_class_seen(hak_class_of(bytes))) {
-        void *block = hak_decide_take(hak_class_of(bytes), frame.pc, frame.sp, frame.bp);
+        void *block = hak_decide_take(hak_class_of(bytes), frame);
         if (HAK_LIKELY(block != NULL))
             return block;
     }
@@ -201,6 +201,11 @@ void *hak_malloc_slow(size_t bytes)
             return block;
     }
     return hak_alloc(bytes, HAK_CLASS_STEP, false, frame);
+}
+
+void *hak_calloc_general(size_t bytes)
+{
+    return hak_alloc(bytes, HAK_CLASS_STEP, true, HAK_FRAME_OF_CALLER());
 }
 
 /* ---- whose it is ---- */

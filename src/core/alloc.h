@@ -24,9 +24,14 @@ size_t hak_usable(void *at);
  * allocation fails at a limit. Returns the bytes. */
 size_t hak_trim(void);
 
-/* The slow halves of malloc, operator new and realloc: they are jumped to, so that the caller's frame is the
- * program's. */
+/* The slow halves of malloc, operator new, calloc (recall.c) and realloc, and what these leave over: they are
+ * jumped to, so that the caller's frame is the program's. */
 void *hak_malloc_slow(size_t bytes);
+void *hak_new_slow(size_t bytes);
+void *hak_calloc_slow(size_t bytes);
+void *hak_malloc_general(size_t bytes);
+void *hak_new_general(size_t bytes); /* cxx.c */
+void *hak_calloc_general(size_t bytes);
 void *hak_realloc_slow(void *at, size_t bytes, size_t room_bytes); /* what hak_fast_room said */
 
 /* init.c: once, from whoever comes first. */

@@ -31,7 +31,7 @@ HAK_COLD static void *retry(size_t bytes, size_t align, hak_frame frame)
     }
 }
 
-HAK_NOINLINE static void *new_slow(size_t bytes)
+void *hak_new_general(size_t bytes)
 {
     hak_frame frame = HAK_FRAME_OF_CALLER();
     void *block = hak_alloc(bytes, NATURAL_ALIGN, false, frame);
@@ -78,7 +78,7 @@ HAK_INLINE void *new_aligned_nothrow(const char *symbol, size_t bytes, size_t al
     HAK_EXPORT void *symbol(size_t bytes)                                                                    \
     {                                                                                                        \
         void *block = hak_fast_take(bytes);                                                                  \
-        return HAK_LIKELY(block != NULL) ? block : new_slow(bytes);                                          \
+        return HAK_LIKELY(block != NULL) ? block : hak_new_slow(bytes);                                          \
     }
 #define NEW_ALIGNED(symbol)                                                                                  \
     void *symbol(size_t bytes, size_t align);                                                                \

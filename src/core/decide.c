@@ -42,14 +42,16 @@ static void count_large(hak_heap *heap, const hak_decision *decision)
         count(heap, HAK_COUNT_POLICY_THP);
 }
 
-void *hak_decide_take(unsigned class_index, uintptr_t pc, uintptr_t sp, uintptr_t bp)
+void *hak_decide_take(unsigned class_index, hak_frame frame)
 {
     hak_heap *heap = hak_tls_heap;
     if (HAK_UNLIKELY(heap == &hak_heap_none))
         return NULL;
     if (HAK_UNLIKELY(heap->sample_credit-- == 0))
-        return hak_guard_take(heap, class_index, (hak_frame){pc, sp, bp});
-    const hak_site *site = hak_policy_find(pc, sp, bp);
+        return hak_guard_take(heap, class_index, frame);
+    hak_policy_path path;
+    const hak_site *site = hak_policy_find(frame, &path);
+    hak_recall_note(heap, frame, &path, site);
     hak_heap_count(heap, HAK_COUNT_POLICY_LOOKUP, 1);
     hak_heap_count(heap, (hak_heap_counter)site->counter, 1);
     hak_bin *bin = &heap->placed[site->place][class_index];
@@ -75,7 +77,7 @@ hak_decision hak_decide(hak_heap *heap, size_t bytes, hak_frame frame)
     hak_decision decision = {.site = HAK_SITE_NONE};
     if (!consulted(bytes))
         return decision;
-    const hak_site *site = hak_policy_find_checked(frame);
+    const hak_site *site = hak_policy_find_checked(frame, NULL);
     count(heap, HAK_COUNT_POLICY_LOOKUP);
     if (bytes <= HAK_SMALL_MAX_BYTES)
         count(heap, (hak_heap_counter)site->counter);

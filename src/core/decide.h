@@ -36,7 +36,7 @@ HAK_INLINE bool hak_class_seen(unsigned class_index)
 }
 
 /* The short way for malloc of such a class: a block where the policy puts it, or NULL: ask hak_alloc. */
-void *hak_decide_take(unsigned class_index, uintptr_t pc, uintptr_t sp, uintptr_t bp);
+void *hak_decide_take(unsigned class_index, hak_frame frame);
 
 /* guard.c: one lookup in 1024 is looked at closely; a policy that is wrong here retires. */
 void hak_guard_init(void);

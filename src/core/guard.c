@@ -112,8 +112,10 @@ void *hak_guard_take(hak_heap *heap, unsigned class_index, hak_frame frame)
         heap->sample_credit = 0;
         return NULL;
     }
+    hak_policy_path path;
+    const hak_site *site = hak_policy_find_checked(frame, &path);
+    hak_recall_note(heap, frame, &path, site);
     heap->sample_credit = PERIOD - 1;
-    const hak_site *site = hak_policy_find_checked(frame);
     hak_heap_count(heap, HAK_COUNT_POLICY_LOOKUP, 1);
     hak_heap_count(heap, (hak_heap_counter)site->counter, 1);
     hak_heap_count(heap, HAK_COUNT_GUARD_SAMPLED, 1);

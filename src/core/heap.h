@@ -27,6 +27,7 @@
 #define HAK_CORE_HEAP_H
 
 #include "core/front.h"
+#include "core/recall.h"
 #include "core/stats.h"
 #include "core/superslab.h"
 
@@ -100,6 +101,7 @@ typedef struct hak_heap {
     hak_growth growth[HAK_GROWTH_WAYS];
     uint32_t growth_next;
     hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* bins of the classes whose calls are seen */
+    hak_recall_table recall;                        /* calls the policy was consulted about */
 } hak_heap;
 
 _Static_assert(offsetof(hak_heap, bins[HAK_CLASS_MAX]) / HAK_BIN_STEP <= 256,

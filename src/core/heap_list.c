@@ -98,6 +98,7 @@ hak_heap *hak_heap_new(void)
 void hak_heap_leave(hak_heap *heap)
 {
     hak_heap_flush(heap);
+    hak_recall_clear(heap);
     hak_lock_take(&hak_heaps_lock);
     atomic_store_explicit(&heap->state, HAK_HEAP_ABANDONED, memory_order_seq_cst);
     hak_heap_drain(heap);
@@ -203,6 +204,7 @@ static void add_counter(hak_heap *heap, void *context)
 {
     sum *s = context;
     s->value += atomic_load_explicit(&heap->counters[s->counter], memory_order_relaxed);
+    s->value += hak_recall_count(heap, s->counter);
     if (s->counter != HAK_COUNT_FREE_TLS_SLL)
         return;
     s->value += __atomic_load_n(&heap->granted, __ATOMIC_RELAXED);

@@ -55,7 +55,7 @@ HAK_EXPORT void *calloc(size_t count, size_t bytes)
     void *block = hak_fast_take(total);
     if (HAK_LIKELY(block != NULL))
         return memset(block, 0, total);
-    return hak_alloc(total, NATURAL_ALIGN, true, HAK_FRAME_OF_CALLER());
+    return hak_calloc_slow(total);
 }
 
 HAK_INLINE void *resized(void *at, size_t bytes)

@@ -10,6 +10,7 @@
 
 #include "core/callsite/frame.h"
 #include "core/policy_format.h"
+#include "core/recall.h"
 
 #define HAK_SITE_NONE               UINT32_MAX
 #define HAK_POLICY_TABLES_MAX_BYTES (64 * HAK_MIB)
@@ -45,11 +46,12 @@ typedef struct hak_site {
     uint32_t reserved;
 } hak_site;
 
-/* The deciding site for an allocation called from there (register state after the return); never NULL. */
-const hak_site *hak_policy_find(uintptr_t pc, uintptr_t sp, uintptr_t bp);
+/* The deciding site for an allocation called from there; never NULL. `path`: filled with what the answer
+ * rests on; may be NULL. */
+const hak_site *hak_policy_find(hak_frame frame, hak_policy_path *path);
 
 /* The same; now and then it also looks whether the module that holds the address is still the same build. */
-const hak_site *hak_policy_find_checked(hak_frame frame);
+const hak_site *hak_policy_find_checked(hak_frame frame, hak_policy_path *path);
 const hak_policy_node *hak_policy_node_at(uint32_t node); /* node < node count */
 
 /* Look again where the modules are; takes the loader's lock, so only from places that hold none. Lookups find

@@ -52,6 +52,7 @@ static const hak_site unknown = {.node = HAK_SITE_NONE, .counter = HAK_COUNT_POL
 
 static HAK_TLS_IE uint32_t lookups_until_verify;
 static HAK_TLS_IE uint32_t replayed_site; /* a node's number plus one; see hakmem_replay_site */
+static bool replays; /* somebody asked for it */
 
 /* ---- places to table ---- */
 
@@ -280,9 +281,7 @@ static HAK_COLD void verify_place(const table *t, uintptr_t pc)
 static const hak_site *replayed(void)
 {
     uint32_t site = replayed_site;
-    return HAK_LIKELY(site == 0) || policy.header == NULL || site > policy.header->nodes.count
-               ? &unknown
-               : &policy.of_node[site - 1];
+    return policy.header == NULL || site > policy.header->nodes.count ? &unknown : &policy.of_node[site - 1];
 }
 
 /* No site begins at pc: is it new code, or does this policy not decide there? */
@@ -294,7 +293,7 @@ static HAK_NOINLINE const hak_site *stranger(const table *t, uintptr_t pc)
             learn_place(pc);
         atomic_store_explicit(cell, pc, memory_order_relaxed);
     }
-    return replayed();
+    return &unknown;
 }
 
 /* One step up, as hak_frame_up does it, for the common row: no BP is asked for further out. */
@@ -321,15 +320,31 @@ HAK_INLINE const hak_site *child_of(const table *t, uintptr_t pc, uint32_t paren
     return site;
 }
 
-/* Not inlined: most sites decide at the first address, and then no register is saved. */
-static HAK_NOINLINE const hak_site *find_deeper(const table *t, const hak_site *found, hak_frame frame)
+static void path_add(hak_policy_path *path, uintptr_t distance_bytes, uintptr_t pc)
 {
-    hak_stack stack = hak_stack_of(frame.sp);
+    if (path->count == HAK_RECALL_WORDS || distance_bytes / 8 > UINT16_MAX || distance_bytes % 8 != 0) {
+        path->fixed = false;
+        return;
+    }
+    path->at[path->count] = (uint16_t)(distance_bytes / 8);
+    path->pcs[path->count++] = (uint32_t)pc;
+}
+
+static const hak_site *find_deeper(const table *t, const hak_site *found, hak_frame frame,
+                                   hak_policy_path *path)
+{
+    uintptr_t sp = frame.sp;
+    hak_stack stack = hak_stack_of(sp);
     for (unsigned depth = 1; depth < HAK_POLICY_MAX_DEPTH; depth++) {
         bool stepped = HAK_LIKELY((found->flags & SITE_BY_SP) != 0)
                            ? step_by_sp(&frame, found->row, stack.high)
                            : hak_frame_up(&frame, found->row, stack);
-        const hak_site *site = stepped ? child_of(t, frame.pc, found->node) : NULL;
+        if (HAK_UNLIKELY(!stepped)) {
+            path->fixed = false; /* the stack's bounds may not be known yet */
+            break;
+        }
+        path_add(path, frame.sp - 8 - sp, frame.pc);
+        const hak_site *site = child_of(t, frame.pc, found->node);
         if (site == NULL)
             break;
         found = site;
@@ -339,28 +354,35 @@ static HAK_NOINLINE const hak_site *find_deeper(const table *t, const hak_site *
     return found;
 }
 
-const hak_site *hak_policy_find(uintptr_t pc, uintptr_t sp, uintptr_t bp)
+const hak_site *hak_policy_find(hak_frame frame, hak_policy_path *path)
 {
+    hak_policy_path unwanted;
+    path = path != NULL ? path : &unwanted;
+    path->fixed = !replays;
+    path->count = 0;
+    if (HAK_UNLIKELY(replays) && replayed_site != 0)
+        return replayed();
     /* acquire: pairs with the release in publish */
     const table *t = atomic_load_explicit(&policy.table, memory_order_acquire);
     if (HAK_UNLIKELY(t == NULL))
-        return replayed();
-    const hak_site *site = child_of(t, pc, HAK_POLICY_ROOT);
+        return &unknown;
+    const hak_site *site = child_of(t, frame.pc, HAK_POLICY_ROOT);
     if (HAK_UNLIKELY(site == NULL))
-        return stranger(t, pc);
-    return (site->flags & HAK_NODE_DEEPER) == 0 ? site : find_deeper(t, site, (hak_frame){pc, sp, bp});
+        return stranger(t, frame.pc);
+    return (site->flags & HAK_NODE_DEEPER) == 0 ? site : find_deeper(t, site, frame, path);
 }
 
-const hak_site *hak_policy_find_checked(hak_frame frame)
+const hak_site *hak_policy_find_checked(hak_frame frame, hak_policy_path *path)
 {
     const table *t = atomic_load_explicit(&policy.table, memory_order_acquire);
     if (t != NULL && HAK_UNLIKELY(lookups_until_verify-- == 0))
         verify_place(t, frame.pc);
-    return hak_policy_find(frame.pc, frame.sp, frame.bp);
+    return hak_policy_find(frame, path);
 }
 
 HAK_EXPORT uint32_t *hakmem_replay_site(void)
 {
+    replays = true;
     return &replayed_site;
 }
 

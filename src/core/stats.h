@@ -43,7 +43,8 @@
     X(HEADER_CHECKED, "header_checked", "headers checked on free and realloc")                               \
     X(FRONT_TAKEN, "front_taken", "large blocks from the thread's front of the BigCache")                    \
     X(FRONT_KEPT, "front_kept", "large blocks put into the thread's front")                                  \
-    X(FRONT_FLUSHED, "front_flushed", "large blocks that went from a front to the BigCache")
+    X(FRONT_FLUSHED, "front_flushed", "large blocks that went from a front to the BigCache")                 \
+    X(POLICY_RECALLED, "policy_recalled", "lookups answered by a call that was looked up before")
 
 /* Counted by the process. */
 #define HAK_PROCESS_COUNTERS(X)                                                                              \

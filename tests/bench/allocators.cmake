@@ -10,7 +10,7 @@ add_dependencies(bench_allocators bench_worker)
 # The length of the fast path is part of the contract. It is counted in an optimized library; a debug build makes one.
 if(HAK_PRELOADS)
   add_executable(bench_pair bench/bench_pair.c)
-  target_link_libraries(bench_pair PRIVATE hak_flags_plain)
+  target_link_libraries(bench_pair PRIVATE hak_flags_plain hak_base hak_callsite ${CMAKE_DL_LIBS})
   target_compile_options(bench_pair PRIVATE -O2 -fno-builtin -fno-plt)
   set(measured hakmem)
   if(CMAKE_BUILD_TYPE STREQUAL "Debug")

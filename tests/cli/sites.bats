@@ -145,6 +145,41 @@ END
   [ "$with" -gt 100000 ]
 }
 
+@test "a call that was looked up before is recalled for the right caller, in every thread" {
+  cat >callers.c <<'END'
+#include <pthread.h>
+#include <stdlib.h>
+#define ALONE __attribute__((noinline))
+ALONE void *wrapper(size_t bytes) { void *at = malloc(bytes); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+ALONE void *by_a(void) { void *at = wrapper(64); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+ALONE void *by_b(void) { void *at = wrapper(64); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+ALONE void *by_c(void) { void *at = wrapper(64); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+static void *work(void *arg) {
+  for (int i = 0; i < 100000; i++) { void *a = by_a(); void *b = by_b(); free(a); free(b); if (i % 4 == 0) free(by_c()); }
+  return arg;
+}
+int main(void) {
+  pthread_t thread;
+  work(NULL);
+  pthread_create(&thread, NULL, work, NULL);
+  return pthread_join(thread, NULL);
+}
+END
+  cc -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls -Wl,--build-id=sha1 -pthread -o callers callers.c
+  after() { objdump -d callers | awk -v f="<$1>:" -v c="$2" 'index($0, f) {on = 1} on && hit {sub(":", "", $1); print $1; exit} on && /call/ && index($0, c) {hit = 1}'; }
+  printf 'hakmem-policy 1\nstate frozen\ncreated 0\nset guard_wrong_percent 100\ngate 49 64\nmodule m0 weight=1000000 build-id=%s path=%s\nsite m0+0x%s up=bp+16,-2 blocks=9\n  site m0+0x%s lifetime=short blocks=9\n  site m0+0x%s lifetime=long blocks=9\n' \
+    "$(readelf -n callers | sed -n 's/.*Build ID: //p')" "$PWD/callers" "$(after wrapper malloc)" "$(after by_a wrapper)" "$(after by_b wrapper)" >callers.txt
+  cat callers.txt
+  hakmem-policy compile -o callers.policy callers.txt
+  hakmem-run --mode=fast --policy=callers.policy --stats ./callers 2>err
+  cat err
+  [ "$(counter policy_short err)" -eq 200000 ]
+  [ "$(counter policy_long err)" -eq 200000 ]
+  [ "$(counter policy_known err)" -eq 50000 ] # by_c: the wrapper's own answer
+  [ "$(counter policy_recalled err)" -gt 300000 ]
+  [ "$(counter guard_sampled err)" -gt 50 ] # of some 440 turns
+}
+
 @test "an interpreter, whose scripts decide what lives how long, switches lifetimes and slack off by itself" {
   /usr/bin/python3 - "$HAKMEM_SOURCE/tests/prove" >scripts.sh <<'END'
 import shlex, sys

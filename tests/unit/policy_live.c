@@ -33,7 +33,7 @@ HAK_NOINLINE static void fake_malloc(bool learn)
     if (learn)
         pc_inner = frame.pc;
     else
-        found = hak_policy_find_checked(frame)->node;
+        found = hak_policy_find_checked(frame, NULL)->node;
     __asm__ volatile("" ::: "memory");
 }
 
@@ -161,9 +161,9 @@ static void look_up_both(void)
     fake_malloc(false);
     CHECK(found == HAK_SITE_NONE);
     hak_frame wild = {.pc = 12345, .sp = 8, .bp = 8};
-    CHECK(hak_policy_find(wild.pc, wild.sp, wild.bp)->node == HAK_SITE_NONE);
+    CHECK(hak_policy_find(wild, NULL)->node == HAK_SITE_NONE);
     wild.pc = pc_inner; /* a known address whose frame leaves the stack: the deciding node is its default */
-    CHECK(hak_policy_find(wild.pc, wild.sp, wild.bp)->lifetime == HAK_LIFETIME_LONG);
+    CHECK(hak_policy_find(wild, NULL)->lifetime == HAK_LIFETIME_LONG);
 }
 
 static void contexts_are_found_and_unknown_ones_get_the_default(void **state)
@@ -204,7 +204,7 @@ static void be_refused(void)
     const char *why = hak_policy_open(path);
     CHECK(why != NULL && strstr(why, expected_refusal) != NULL);
     CHECK(!hak_policy_loaded());
-    CHECK(hak_policy_find(1, 2, 3)->node == HAK_SITE_NONE);
+    CHECK(hak_policy_find((hak_frame){1, 2, 3}, NULL)->node == HAK_SITE_NONE);
     CHECK(!hak_policy_gate_holds(0, SIZE_MAX));
 }
 
