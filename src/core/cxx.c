@@ -78,7 +78,7 @@ HAK_INLINE void *new_aligned_nothrow(const char *symbol, size_t bytes, size_t al
     HAK_EXPORT void *symbol(size_t bytes)                                                                    \
     {                                                                                                        \
         void *block = hak_fast_take(bytes);                                                                  \
-        return HAK_LIKELY(block != NULL) ? block : hak_new_slow(bytes);                                          \
+        return HAK_LIKELY(block != NULL) ? block : hak_new_slow(bytes);                                      \
     }
 #define NEW_ALIGNED(symbol)                                                                                  \
     void *symbol(size_t bytes, size_t align);                                                                \

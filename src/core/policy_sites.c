@@ -52,7 +52,7 @@ static const hak_site unknown = {.node = HAK_SITE_NONE, .counter = HAK_COUNT_POL
 
 static HAK_TLS_IE uint32_t lookups_until_verify;
 static HAK_TLS_IE uint32_t replayed_site; /* a node's number plus one; see hakmem_replay_site */
-static bool replays; /* somebody asked for it */
+static bool replays;                      /* somebody asked for it */
 
 /* ---- places to table ---- */
 

@@ -1,5 +1,5 @@
-/* recall.c: see recall.h; and the slow halves of malloc, calloc and operator new, which are jumped to where the
- * thread's list is empty: because the policy is consulted about these calls, or because it ran out.
+/* recall.c: see recall.h; and the slow halves of malloc, calloc and operator new, which are jumped to where
+ * the thread's list is empty: because the policy is consulted about these calls, or because it ran out.
  *
  * They build no frame, so that the program's is where their caller's should be, and read nothing but the
  * remembered calls, the stack and the list; all else is alloc.c's. Their length is a test
