@@ -31,32 +31,31 @@ static unsigned failed_if(const void *block)
 }
 
 /* Where every call is recorded this does nothing: the call is nested, or nobody records. */
-static void *aside(hak_thread *self, hak_op op, void *block, size_t size, unsigned align_log2,
-                   hak_frame caller)
+static void *aside(hak_thread *self, hak_op op, void *block, size_t size, unsigned align_log2, hak_hook hook)
 {
-    hak_sample_alloc(self, op, 0, block, size, align_log2, caller);
+    hak_sample_alloc(self, op, 0, block, size, align_log2, hook);
     return block;
 }
 
 HAK_EXPORT void *malloc(size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return aside(self, HAK_OP_MALLOC, hak_next.malloc(size), size, 0, caller);
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
+        return aside(self, HAK_OP_MALLOC, hak_next.malloc(size), size, 0, hook);
     void *block = hak_next.malloc(size);
-    hak_put_alloc(self, HAK_OP_MALLOC, failed_if(block), block, size, 0, caller);
+    hak_put_alloc(self, HAK_OP_MALLOC, failed_if(block), block, size, 0, hook);
     hak_leave(self);
     return block;
 }
 
-HAK_INLINE void free_as(void *block, hak_op op, hak_frame caller)
+HAK_INLINE void free_as(void *block, hak_op op, hak_hook hook)
 {
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return;
-    if (HAK_UNLIKELY(!hak_enter(self, caller))) {
-        hak_sample_free(self, op, block, caller);
+    if (HAK_UNLIKELY(!hak_enter(self, hook))) {
+        hak_sample_free(self, op, block, hook);
         hak_next.free(block);
         return;
     }
@@ -67,38 +66,38 @@ HAK_INLINE void free_as(void *block, hak_op op, hak_frame caller)
 
 HAK_EXPORT void free(void *block)
 {
-    free_as(block, HAK_OP_FREE, HAK_FRAME_OF_CALLER());
+    free_as(block, HAK_OP_FREE, HAK_HOOK());
 }
 
 HAK_EXPORT void cfree(void *block)
 {
-    free_as(block, HAK_OP_CFREE, HAK_FRAME_OF_CALLER());
+    free_as(block, HAK_OP_CFREE, HAK_HOOK());
 }
 
 HAK_EXPORT void free_sized(void *block, size_t size)
 {
     (void)size;
-    free_as(block, HAK_OP_FREE_SIZED, HAK_FRAME_OF_CALLER());
+    free_as(block, HAK_OP_FREE_SIZED, HAK_HOOK());
 }
 
 HAK_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     (void)alignment;
     (void)size;
-    free_as(block, HAK_OP_FREE_ALIGNED_SIZED, HAK_FRAME_OF_CALLER());
+    free_as(block, HAK_OP_FREE_ALIGNED_SIZED, HAK_HOOK());
 }
 
 HAK_EXPORT void *calloc(size_t count, size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return aside(self, HAK_OP_CALLOC, hak_next.calloc(count, size), count * size, 0, caller);
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
+        return aside(self, HAK_OP_CALLOC, hak_next.calloc(count, size), count * size, 0, hook);
     void *block = hak_next.calloc(count, size);
     size_t total;
     if (__builtin_mul_overflow(count, size, &total))
         total = SIZE_MAX;
-    hak_put_alloc(self, HAK_OP_CALLOC, failed_if(block), block, total, 0, caller);
+    hak_put_alloc(self, HAK_OP_CALLOC, failed_if(block), block, total, 0, hook);
     hak_leave(self);
     return block;
 }
@@ -113,14 +112,14 @@ static void *move_out(void *block, size_t size)
     return copy;
 }
 
-static void *realloc_as(void *block, size_t size, hak_op op, hak_frame caller)
+static void *realloc_as(void *block, size_t size, hak_op op, hak_hook hook)
 {
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return move_out(block, size);
-    if (HAK_UNLIKELY(!hak_enter(self, caller))) {
-        hak_sample_free(self, HAK_OP_FREE, block, caller); /* what it returns is a block as any other */
-        return aside(self, op, hak_next.realloc(block, size), size, 0, caller);
+    if (HAK_UNLIKELY(!hak_enter(self, hook))) {
+        hak_sample_free(self, HAK_OP_FREE, block, hook); /* what it returns is a block as any other */
+        return aside(self, op, hak_next.realloc(block, size), size, 0, hook);
     }
     unsigned flags = block != NULL ? HAK_RECORD_MOVED_FROM : 0;
     if (block != NULL)
@@ -128,14 +127,14 @@ static void *realloc_as(void *block, size_t size, hak_op op, hak_frame caller)
     void *result = hak_next.realloc(block, size);
     if (result == NULL && (size != 0 || block == NULL))
         flags |= HAK_RECORD_FAILED;
-    hak_put_alloc(self, op, flags, result, size, 0, caller);
+    hak_put_alloc(self, op, flags, result, size, 0, hook);
     hak_leave(self);
     return result;
 }
 
 HAK_EXPORT void *realloc(void *block, size_t size)
 {
-    return realloc_as(block, size, HAK_OP_REALLOC, HAK_FRAME_OF_CALLER());
+    return realloc_as(block, size, HAK_OP_REALLOC, HAK_HOOK());
 }
 
 HAK_EXPORT void *reallocarray(void *block, size_t count, size_t size)
@@ -145,18 +144,18 @@ HAK_EXPORT void *reallocarray(void *block, size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    return realloc_as(block, total, HAK_OP_REALLOCARRAY, HAK_FRAME_OF_CALLER());
+    return realloc_as(block, total, HAK_OP_REALLOCARRAY, HAK_HOOK());
 }
 
 HAK_EXPORT void *memalign(size_t alignment, size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
         return aside(self, HAK_OP_MEMALIGN, hak_next.memalign(alignment, size), size, align_of(alignment),
-                     caller);
+                     hook);
     void *block = hak_next.memalign(alignment, size);
-    hak_put_alloc(self, HAK_OP_MEMALIGN, failed_if(block), block, size, align_of(alignment), caller);
+    hak_put_alloc(self, HAK_OP_MEMALIGN, failed_if(block), block, size, align_of(alignment), hook);
     hak_leave(self);
     return block;
 }
@@ -164,12 +163,12 @@ HAK_EXPORT void *memalign(size_t alignment, size_t size)
 HAK_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
         return aside(self, HAK_OP_ALIGNED_ALLOC, hak_next.aligned_alloc(alignment, size), size,
-                     align_of(alignment), caller);
+                     align_of(alignment), hook);
     void *block = hak_next.aligned_alloc(alignment, size);
-    hak_put_alloc(self, HAK_OP_ALIGNED_ALLOC, failed_if(block), block, size, align_of(alignment), caller);
+    hak_put_alloc(self, HAK_OP_ALIGNED_ALLOC, failed_if(block), block, size, align_of(alignment), hook);
     hak_leave(self);
     return block;
 }
@@ -177,16 +176,16 @@ HAK_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 HAK_EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller))) {
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook))) {
         int result = hak_next.posix_memalign(block, alignment, size);
         if (result == 0)
-            aside(self, HAK_OP_POSIX_MEMALIGN, *block, size, align_of(alignment), caller);
+            aside(self, HAK_OP_POSIX_MEMALIGN, *block, size, align_of(alignment), hook);
         return result;
     }
     int failed = hak_next.posix_memalign(block, alignment, size);
     hak_put_alloc(self, HAK_OP_POSIX_MEMALIGN, failed != 0 ? HAK_RECORD_FAILED : 0,
-                  failed != 0 ? NULL : *block, size, align_of(alignment), caller);
+                  failed != 0 ? NULL : *block, size, align_of(alignment), hook);
     hak_leave(self);
     return failed;
 }
@@ -194,11 +193,11 @@ HAK_EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
 HAK_EXPORT void *valloc(size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return aside(self, HAK_OP_VALLOC, hak_next.valloc(size), size, align_of(HAK_OS_PAGE_BYTES), caller);
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
+        return aside(self, HAK_OP_VALLOC, hak_next.valloc(size), size, align_of(HAK_OS_PAGE_BYTES), hook);
     void *block = hak_next.valloc(size);
-    hak_put_alloc(self, HAK_OP_VALLOC, failed_if(block), block, size, align_of(HAK_OS_PAGE_BYTES), caller);
+    hak_put_alloc(self, HAK_OP_VALLOC, failed_if(block), block, size, align_of(HAK_OS_PAGE_BYTES), hook);
     hak_leave(self);
     return block;
 }
@@ -206,11 +205,11 @@ HAK_EXPORT void *valloc(size_t size)
 HAK_EXPORT void *pvalloc(size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
-    if (HAK_UNLIKELY(!hak_enter(self, caller)))
-        return aside(self, HAK_OP_PVALLOC, hak_next.pvalloc(size), size, align_of(HAK_OS_PAGE_BYTES), caller);
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
+        return aside(self, HAK_OP_PVALLOC, hak_next.pvalloc(size), size, align_of(HAK_OS_PAGE_BYTES), hook);
     void *block = hak_next.pvalloc(size);
-    hak_put_alloc(self, HAK_OP_PVALLOC, failed_if(block), block, size, align_of(HAK_OS_PAGE_BYTES), caller);
+    hak_put_alloc(self, HAK_OP_PVALLOC, failed_if(block), block, size, align_of(HAK_OS_PAGE_BYTES), hook);
     hak_leave(self);
     return block;
 }
@@ -224,9 +223,9 @@ HAK_EXPORT size_t malloc_usable_size(void *block)
 HAK_EXPORT int dlclose(void *handle)
 {
     hak_thread *self = &hak_self;
-    hak_frame caller = HAK_FRAME_OF_CALLER();
+    hak_hook hook = HAK_HOOK();
     int failed = hak_next.dlclose(handle);
-    if (failed == 0 && (hak_enter(self, caller) || hak_sample_enter(self, caller))) {
+    if (failed == 0 && (hak_enter(self, hook) || hak_sample_enter(self, hook))) {
         int saved = errno;
         hak_modules_closed(self);
         errno = saved;

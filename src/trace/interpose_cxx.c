@@ -27,10 +27,10 @@ static void *run_time_new(const char *name, size_t size, size_t alignment, const
 }
 
 HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignment, const void *nothrow,
-                        hak_frame caller)
+                        hak_hook hook)
 {
     hak_thread *self = &hak_self;
-    bool record = hak_enter(self, caller);
+    bool record = hak_enter(self, hook);
     size_t asked = size == 0 ? 1 : size;
     void *block = alignment == 0
                       ? hak_next.malloc(asked)
@@ -38,25 +38,25 @@ HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignme
     if (HAK_LIKELY(record)) {
         if (HAK_LIKELY(block != NULL))
             hak_put_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
-                          hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, caller);
+                          hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, hook);
         hak_leave(self);
     } else if (block != NULL) {
         hak_sample_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
-                         hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, caller);
+                         hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, hook);
     }
     return HAK_LIKELY(block != NULL) ? block : run_time_new(name, size, alignment, nothrow);
 }
 
-HAK_INLINE void delete_as(void *block, hak_op op, hak_frame caller)
+HAK_INLINE void delete_as(void *block, hak_op op, hak_hook hook)
 {
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return;
-    bool record = hak_enter(self, caller);
+    bool record = hak_enter(self, hook);
     if (HAK_LIKELY(record))
         hak_put_free(self, op, block);
     else
-        hak_sample_free(self, op, block, caller);
+        hak_sample_free(self, op, block, hook);
     hak_next.free(block);
     if (HAK_LIKELY(record))
         hak_leave(self);
@@ -95,7 +95,7 @@ HAK_INLINE void delete_as(void *block, hak_op op, hak_frame caller)
     HAK_EXPORT void *name(size_t size);                                                                      \
     void *name(size_t size)                                                                                  \
     {                                                                                                        \
-        return new_as(#name, op, size, 0, NULL, HAK_FRAME_OF_CALLER());                                      \
+        return new_as(#name, op, size, 0, NULL, HAK_HOOK());                                                 \
     }
 NEWS(X)
 #undef X
@@ -103,7 +103,7 @@ NEWS(X)
     HAK_EXPORT void *name(size_t size, size_t alignment);                                                    \
     void *name(size_t size, size_t alignment)                                                                \
     {                                                                                                        \
-        return new_as(#name, op, size, alignment, NULL, HAK_FRAME_OF_CALLER());                              \
+        return new_as(#name, op, size, alignment, NULL, HAK_HOOK());                                         \
     }
 ALIGNED_NEWS(X)
 #undef X
@@ -111,7 +111,7 @@ ALIGNED_NEWS(X)
     HAK_EXPORT void *name(size_t size, const void *nothrow);                                                 \
     void *name(size_t size, const void *nothrow)                                                             \
     {                                                                                                        \
-        return new_as(#name, op, size, 0, nothrow, HAK_FRAME_OF_CALLER());                                   \
+        return new_as(#name, op, size, 0, nothrow, HAK_HOOK());                                              \
     }
 NOTHROW_NEWS(X)
 #undef X
@@ -119,7 +119,7 @@ NOTHROW_NEWS(X)
     HAK_EXPORT void *name(size_t size, size_t alignment, const void *nothrow);                               \
     void *name(size_t size, size_t alignment, const void *nothrow)                                           \
     {                                                                                                        \
-        return new_as(#name, op, size, alignment, nothrow, HAK_FRAME_OF_CALLER());                           \
+        return new_as(#name, op, size, alignment, nothrow, HAK_HOOK());                                      \
     }
 ALIGNED_NOTHROW_NEWS(X)
 #undef X
@@ -127,7 +127,7 @@ ALIGNED_NOTHROW_NEWS(X)
     HAK_EXPORT void name(void *block);                                                                       \
     void name(void *block)                                                                                   \
     {                                                                                                        \
-        delete_as(block, op, HAK_FRAME_OF_CALLER());                                                         \
+        delete_as(block, op, HAK_HOOK());                                                                    \
     }
 DELETES(X)
 #undef X
@@ -136,7 +136,7 @@ DELETES(X)
     void name(void *block, size_t second)                                                                    \
     {                                                                                                        \
         (void)second;                                                                                        \
-        delete_as(block, op, HAK_FRAME_OF_CALLER());                                                         \
+        delete_as(block, op, HAK_HOOK());                                                                    \
     }
 DELETES_2(X)
 #undef X
@@ -146,7 +146,7 @@ DELETES_2(X)
     {                                                                                                        \
         (void)second;                                                                                        \
         (void)third;                                                                                         \
-        delete_as(block, op, HAK_FRAME_OF_CALLER());                                                         \
+        delete_as(block, op, HAK_HOOK());                                                                    \
     }
 DELETES_3(X)
 #undef X

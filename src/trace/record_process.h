@@ -56,14 +56,25 @@ uint64_t *hak_thread_room(hak_thread *self, size_t words, hak_weight weight);
 /* Takes part from the library's constructor on. */
 void hak_process_start(void);
 
+/* A hook's own frame: BP of its caller, return address; the caller's SP is just above. One word to hand
+ * around where the three that it stands for may not be needed. */
+typedef const uintptr_t *hak_hook;
+
+#define HAK_HOOK() ((hak_hook)__builtin_frame_address(0))
+
+HAK_INLINE hak_frame hak_hook_caller(hak_hook hook)
+{
+    return (hak_frame){.pc = hook[1], .sp = (uintptr_t)(hook + 2), .bp = hook[0]};
+}
+
 /* False when the calling hook must not record. */
-HAK_INLINE bool hak_enter(hak_thread *self, hak_frame caller)
+HAK_INLINE bool hak_enter(hak_thread *self, hak_hook hook)
 {
     if (HAK_UNLIKELY(self->inside_sp != 0 ||
                      atomic_load_explicit(&hak_live_page->on, memory_order_relaxed) != self->epoch))
-        return hak_thread_enter(self, caller);
-    self->inside_pc = caller.pc;
-    self->inside_sp = caller.sp;
+        return hak_thread_enter(self, hak_hook_caller(hook));
+    self->inside_pc = hook[1];
+    self->inside_sp = (uintptr_t)(hook + 2);
     return true;
 }
 

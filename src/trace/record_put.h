@@ -13,15 +13,15 @@ void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags, const void 
 
 /* The same. */
 HAK_INLINE void hak_put_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
-                              unsigned align_log2, hak_frame caller)
+                              unsigned align_log2, hak_hook hook)
 {
     bool plain =
         size <= HAK_SMALL_SIZE_MAX && (flags & ~(unsigned)HAK_RECORD_MOVED_FROM) == 0 && align_log2 == 0;
     const hak_seen_stack *stack = NULL;
     if (HAK_LIKELY(plain && hak_walk_is_known(self)))
-        stack = hak_seen_find(&self->seen, caller);
+        stack = hak_seen_find(&self->seen, hak_hook_caller(hook));
     if (HAK_UNLIKELY(stack == NULL || !stack->told)) {
-        hak_put_rare_alloc(self, op, flags, block, size, align_log2, caller);
+        hak_put_rare_alloc(self, op, flags, block, size, align_log2, hak_hook_caller(hook));
         return;
     }
     uint64_t *at = hak_reserve(self, 2, HAK_WEIGHT_EVENT);

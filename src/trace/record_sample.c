@@ -86,26 +86,26 @@ static void seed(hak_thread *self)
     self->sample_left = draw(self);
 }
 
-bool hak_sample_enter(hak_thread *self, hak_frame caller)
+bool hak_sample_enter(hak_thread *self, hak_hook hook)
 {
-    return sampling() && hak_thread_enter_sample(self, caller);
+    return sampling() && hak_thread_enter_sample(self, hak_hook_caller(hook));
 }
 
 static HAK_COLD void sample(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
-                            unsigned align_log2, hak_frame caller)
+                            unsigned align_log2, hak_hook hook)
 {
     int saved = errno;
     self->sample_left = draw(self);
-    if (block != NULL && hak_thread_enter_sample(self, caller)) {
+    if (block != NULL && hak_thread_enter_sample(self, hak_hook_caller(hook))) {
         keep((uintptr_t)block);
-        hak_put_alloc(self, op, flags, block, size, align_log2, caller);
+        hak_put_alloc(self, op, flags, block, size, align_log2, hook);
         hak_leave(self);
     }
     errno = saved;
 }
 
 void hak_sample_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
-                      unsigned align_log2, hak_frame caller)
+                      unsigned align_log2, hak_hook hook)
 {
     if (!sampling())
         return;
@@ -113,15 +113,15 @@ void hak_sample_alloc(hak_thread *self, hak_op op, unsigned flags, const void *b
         seed(self);
     self->sample_left -= (int64_t)(size == 0 ? 1 : size < SIZE_MAX_ONE ? size : SIZE_MAX_ONE);
     if (HAK_UNLIKELY(self->sample_left <= 0))
-        sample(self, op, flags, block, size, align_log2, caller);
+        sample(self, op, flags, block, size, align_log2, hook);
 }
 
-void hak_sample_free(hak_thread *self, hak_op op, const void *block, hak_frame caller)
+void hak_sample_free(hak_thread *self, hak_op op, const void *block, hak_hook hook)
 {
     if (!sampling() || block == NULL || HAK_LIKELY(!take((uintptr_t)block)))
         return;
     int saved = errno;
-    if (hak_thread_enter_sample(self, caller)) {
+    if (hak_thread_enter_sample(self, hak_hook_caller(hook))) {
         hak_put_free(self, op, block);
         hak_leave(self);
     }

@@ -9,12 +9,12 @@
 
 /* After an allocation; block NULL: it failed, which is not recorded. */
 void hak_sample_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block, size_t size,
-                      unsigned align_log2, hak_frame caller);
+                      unsigned align_log2, hak_hook hook);
 
 /* Before a block is freed, or handed to realloc (op HAK_OP_FREE). */
-void hak_sample_free(hak_thread *self, hak_op op, const void *block, hak_frame caller);
+void hak_sample_free(hak_thread *self, hak_op op, const void *block, hak_hook hook);
 
 /* For what is recorded in any case. False: nested, or not sampling. After true: hak_leave. */
-bool hak_sample_enter(hak_thread *self, hak_frame caller);
+bool hak_sample_enter(hak_thread *self, hak_hook hook);
 
 #endif

@@ -136,7 +136,7 @@ hak_seen_stack *hak_seen_find_second(hak_seen *seen, hak_frame caller)
 bool hak_seen_holds_wide(const hak_seen_stack *stack)
 {
     for (unsigned i = 0; i < stack->words; i++)
-        if (*(const uintptr_t *)(stack->sp + stack->list[2 * i]) != stack->list[2 * i + 1])
+        if (*(const uintptr_t *)(stack->sp + stack->list[stack->words + i]) != stack->list[i])
             return false;
     return true;
 }
@@ -149,13 +149,13 @@ static uint32_t hash_of(const hak_walk *walk, uintptr_t sp)
     return (uint32_t)(hash >> 32);
 }
 
-/* A place or a value needs more bits than a narrow word has. */
+/* A place needs more bits than a narrow one has. */
 static bool is_wide(const hak_walk *walk, uintptr_t sp)
 {
     uintptr_t high = 0;
     for (unsigned i = 0; i < walk->words; i++)
-        high |= (walk->places[i] - sp) / sizeof(uintptr_t) >> 16 | walk->values[i] >> HAK_SEEN_VALUE_BITS;
-    return high != 0;
+        high |= (walk->places[i] - sp) / sizeof(uintptr_t);
+    return high >= HAK_SEEN_PLACES;
 }
 
 static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint32_t hash)
@@ -176,14 +176,13 @@ static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame ca
     for (unsigned i = 0; i < words; i++) {
         unsigned from = i < walk->words ? i : walk->words - 1;
         uintptr_t above = walk->places[from] - caller.sp;
-        if (wide) {
-            stack->list[2 * i] = above;
-            stack->list[2 * i + 1] = walk->values[from];
-        } else {
-            stack->list[i] = walk->values[from] | above / sizeof(uintptr_t) << HAK_SEEN_VALUE_BITS;
-        }
+        stack->list[i] = walk->values[from];
+        if (wide)
+            stack->list[words + i] = above;
+        else
+            ((uint16_t *)(stack->list + words))[i] = (uint16_t)(above / sizeof(uintptr_t));
     }
-    seen->used += (uint32_t)(STACK_WORDS + (wide ? 2 * words : words));
+    seen->used += (uint32_t)(STACK_WORDS + words + (wide ? words : words / HAK_SEEN_STRIDE));
     return stack;
 }
 

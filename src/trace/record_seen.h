@@ -15,8 +15,8 @@
 #include "trace/record_walk.h"
 
 #define HAK_SEEN_BUDGET_BYTES (28 * HAK_MIB)
-#define HAK_SEEN_STRIDE       4 /* words are compared so many at a time */
-#define HAK_SEEN_VALUE_BITS   48
+#define HAK_SEEN_STRIDE       4          /* words are compared so many at a time */
+#define HAK_SEEN_PLACES       (1u << 16) /* words above sp that a narrow stack can name */
 
 typedef struct hak_seen_stack {
     uintptr_t sp; /* of the hook's caller: the words lie above it. 0: no stack at all */
@@ -27,9 +27,9 @@ typedef struct hak_seen_stack {
     uint16_t frames;  /* pc and those of the first frames - 1 words */
     uint16_t words;   /* a multiple of HAK_SEEN_STRIDE: the last one is repeated */
     bool by_bp;       /* bp matters */
-    bool wide;        /* a word takes two places: how many bytes above sp, value */
+    bool wide;        /* a place is 64 bits: bytes above sp; else 16 bits: words above sp */
     bool told;        /* the collector knows which frames the id stands for */
-    uint64_t list[1]; /* [words]: how many words above sp (16 bits), value (48 bits) */
+    uint64_t list[1]; /* [words] values, then the place of each */
 } hak_seen_stack;
 
 typedef struct hak_seen {
@@ -70,10 +70,7 @@ HAK_INLINE uint32_t *hak_seen_guess(const hak_seen *seen, hak_frame caller)
 
 HAK_INLINE uintptr_t hak_seen_pc(const hak_seen_stack *stack, unsigned frame)
 {
-    if (frame == 0)
-        return stack->pc;
-    return stack->wide ? stack->list[2 * frame - 1]
-                       : stack->list[frame - 1] & ((UINT64_C(1) << HAK_SEEN_VALUE_BITS) - 1);
+    return frame == 0 ? stack->pc : stack->list[frame - 1];
 }
 
 bool hak_seen_holds_wide(const hak_seen_stack *stack);
@@ -87,11 +84,13 @@ HAK_INLINE bool hak_seen_holds(const hak_seen_stack *stack, hak_frame caller)
     if (HAK_UNLIKELY(stack->wide))
         return hak_seen_holds_wide(stack);
     const uintptr_t *base = (const uintptr_t *)caller.sp;
-    const uint64_t *list = stack->list;
-    for (const uint64_t *end = list + stack->words; list != end; list += HAK_SEEN_STRIDE) {
+    const uint64_t *value = stack->list;
+    const uint64_t *end = value + stack->words;
+    for (const uint16_t *place = (const uint16_t *)end; value != end;
+         value += HAK_SEEN_STRIDE, place += HAK_SEEN_STRIDE) {
+#pragma GCC unroll 4
         for (unsigned i = 0; i < HAK_SEEN_STRIDE; i++)
-            differs |=
-                base[list[i] >> HAK_SEEN_VALUE_BITS] ^ (list[i] & ((UINT64_C(1) << HAK_SEEN_VALUE_BITS) - 1));
+            differs |= base[place[i]] ^ value[i];
         if (HAK_UNLIKELY(differs != 0))
             return false;
     }
