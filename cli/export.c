@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "cli/output.h"
 
 static const export_format formats[] = {
     {"folded", REPORT_NEEDS_TREE, false, false, export_folded},
@@ -84,20 +85,11 @@ int export_to(const char *path, bool packed, writer write, const void *context)
         fflush(stdout);
         return write_to(path, packed, write, context, dup(STDOUT_FILENO));
     }
-    char temporary[4096];
-    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        return report_trouble(path, "name too long");
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    mode_t mask = umask(0);
-    umask(mask);
-    if (fd >= 0)
-        fchmod(fd, 0666 & ~mask); /* as any other program's output */
+    output_file file;
+    int fd = output_begin(&file, path);
     int status = write_to(path, packed, write, context, fd);
-    if (status == REPORT_FINE && rename(temporary, path) != 0)
+    if (fd >= 0 && output_end(&file, status == REPORT_FINE) != 0)
         status = report_trouble(path, strerror(errno));
-    if (fd >= 0 && status != REPORT_FINE)
-        unlink(temporary);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/policy_verbs.h"
+#include "cli/say.h"
 
 static const struct verb {
     const char *name;
@@ -30,6 +31,15 @@ static const struct verb {
     {"state", hak_verb_state, "state -o OUT STATE FILE", "a copy in state learn, frozen, canary or retired"},
 };
 
+/* What is too long for its column has a line of its own. */
+static void print_row(const char *usage, const char *help)
+{
+    enum { COLUMN = 28 };
+    bool fits = strlen(usage) <= COLUMN;
+    printf("  %-*s%s", COLUMN, usage, fits ? " " : "\n");
+    printf("%*s%s\n", fits ? 0 : COLUMN + 3, "", help);
+}
+
 static void print_help(void)
 {
     fputs("Examples:\n"
@@ -44,7 +54,7 @@ static void print_help(void)
           "Verbs:\n",
           stdout);
     for (size_t i = 0; i < HAK_COUNT_OF(verbs); i++)
-        printf("  %-28s %s\n", verbs[i].usage, verbs[i].help);
+        print_row(verbs[i].usage, verbs[i].help);
     fputs("\n  -h, --help     this text\n"
           "  --version      version\n"
           "\nExit status: 0; 1 differences or findings; 2 trouble.\n",
@@ -56,24 +66,33 @@ static int run_verb(int argc, char **argv)
     for (size_t i = 0; i < HAK_COUNT_OF(verbs); i++)
         if (strcmp(verbs[i].name, argv[0]) == 0) {
             int status = verbs[i].run(argc, argv);
-            if (fflush(stdout) != 0 || ferror(stdout))
-                return hak_policy_trouble(NULL, "cannot write the result");
-            return status;
+            return say_flushed() ? status : EXIT_TROUBLE;
         }
     return hak_policy_trouble(argv[0], "no such verb; see " HAK_POLICY_TOOL " --help");
 }
 
+/* In front of the verb or behind it. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return strcmp(argv[1], "help") == 0;
+}
+
 int main(int argc, char **argv)
 {
+    say_as(HAK_POLICY_TOOL);
     if (argc < 2)
-        return hak_policy_trouble(NULL, "what shall be done? See " HAK_POLICY_TOOL " --help");
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        return hak_policy_trouble(NULL, "no verb given; see " HAK_POLICY_TOOL " --help");
+    if (wants_help(argc, argv)) {
         print_help();
-        return 0;
+        return say_flushed() ? 0 : EXIT_TROUBLE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        puts(HAK_POLICY_TOOL " " HAKMEM_VERSION);
-        return 0;
+        printf(HAK_POLICY_TOOL " " HAKMEM_VERSION "\nfeatures: policies of format %d, as text and compiled\n",
+               HAK_POLICY_VERSION);
+        return say_flushed() ? 0 : EXIT_TROUBLE;
     }
     return run_verb(argc - 1, argv + 1);
 }

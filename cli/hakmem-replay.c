@@ -15,6 +15,7 @@
 #include "cli/replay_results.h"
 #include "cli/replay_verbs.h"
 #include "cli/replay_view.h"
+#include "cli/say.h"
 #include "cli/train_curve.h"
 #include "cli/train_view.h"
 #include "core/base/os.h"
@@ -23,7 +24,6 @@
 #define REPEATS_MAX      20u
 #define REPEATS_FOR_OPS  500000u        /* a short trace is repeated until it makes that many calls a run */
 #define CACHE_FROM_BYTES (32 * HAK_MIB) /* smaller ones are compiled in no time */
-#define EXIT_TROUBLE     2
 #define EXIT_INTERRUPTED 130
 
 static volatile sig_atomic_t interrupted;
@@ -36,14 +36,7 @@ static void on_interrupt(int number)
 
 int hak_replay_trouble(const char *subject, const char *problem)
 {
-    fputs(TOOL ": ", stderr);
-    if (subject != NULL) {
-        putc('\'', stderr);
-        for (; *subject != '\0'; subject++)
-            putc((unsigned char)*subject < ' ' || *subject == 0x7f ? '?' : *subject, stderr);
-        fputs("': ", stderr);
-    }
-    fprintf(stderr, "%s\n", problem);
+    say_about(subject, problem);
     return EXIT_TROUBLE;
 }
 
@@ -236,8 +229,8 @@ static int train(replay_settings *s, char **traces, int count)
     int wrong = s->curve != NULL ? hak_train_curve_write(&watch.curve, &report, s->curve) : 0;
     if (wrong != 0)
         return hak_replay_trouble(s->curve, strerror(wrong));
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return hak_replay_trouble(NULL, "cannot write the result");
+    if (!say_flushed())
+        return EXIT_TROUBLE;
     return interrupted ? EXIT_INTERRUPTED : 0;
 }
 
@@ -250,6 +243,7 @@ int main(int argc, char **argv)
                                 .train = {.max_time = NAN, .max_rss = NAN}};
     static hak_replayed all[REPLAY_MAX_TRACES];
     int first = 0;
+    say_as(TOOL);
     if (argc > 1 && strcmp(argv[1], "import") == 0)
         return hak_replay_verb_import(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "merge") == 0)
@@ -259,6 +253,8 @@ int main(int argc, char **argv)
         return status;
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
+    if (s.fail_if != NULL && replay_results_check(s.old_results, s.fail_if) != 0)
+        return EXIT_TROUBLE;
     if (s.train.export_path != NULL)
         return train(&s, argv + first, argc - first);
     replay_targets_complete(&s);
@@ -275,7 +271,7 @@ int main(int argc, char **argv)
         if (status == 0)
             status = replay_calibrate(&s, &all[0], argv + first + 1);
         hak_compare_clear(&all[0].compare);
-        return status;
+        return say_flushed() ? status : EXIT_TROUBLE;
     }
     for (int i = first; i < argc && !interrupted; i++) {
         if (replay(&s, argv[i], &all[count], &setup) != 0) {
@@ -300,7 +296,7 @@ int main(int argc, char **argv)
         status = replay_results_fail(s.old_results, s.fail_if, all, count);
     for (size_t i = 0; i < count; i++)
         hak_compare_clear(&all[i].compare);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        status = hak_replay_trouble(NULL, "cannot write the result");
+    if (!say_flushed())
+        status = EXIT_TROUBLE;
     return interrupted ? EXIT_INTERRUPTED : status;
 }

@@ -1,6 +1,5 @@
 /* hakmem-report.c: what a program allocates, from its traces. Chooses views, prints, exits; single-threaded.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <string.h>
 
@@ -8,14 +7,11 @@
 #include "cli/report_options.h"
 #include "cli/report_rewrite.h"
 #include "cli/report_suppress.h"
+#include "cli/say.h"
 
 static int flush_output(void)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return REPORT_FINE;
-    if (errno != EPIPE)
-        fprintf(stderr, "hakmem-report: standard output: %s\n", strerror(errno));
-    return REPORT_TROUBLE;
+    return say_flushed() ? REPORT_FINE : REPORT_TROUBLE;
 }
 
 static int worse(int a, int b)
@@ -161,6 +157,7 @@ static int run(report_arguments *args, char **paths, size_t count)
 int main(int argc, char **argv)
 {
     report_arguments args;
+    say_as("hakmem-report");
     int status = report_parse(&args, argc, argv);
     if (status != REPORT_FINE)
         return status;

@@ -75,12 +75,12 @@ static void parse(int argc, char **argv, settings *s)
             break;
         case 'h':
             fputs(help, stdout);
-            exit(0);
+            exit(say_flushed() ? 0 : LAUNCH_FAILED);
         case OPT_VERSION:
-            puts("hakmem-run " HAKMEM_VERSION " (five modes, policies of format 1)");
-            exit(0);
+            puts("hakmem-run " HAKMEM_VERSION "\nfeatures: five modes, policies of format 1");
+            exit(say_flushed() ? 0 : LAUNCH_FAILED);
         default:
-            say("'%s' is no option, or lacks its value; see hakmem-run --help", argv[optind - 1]);
+            say_about(say_option(argv), "unknown option, or one that wants a value; see hakmem-run --help");
             exit(LAUNCH_FAILED);
         }
     }
@@ -99,7 +99,7 @@ static void parse(int argc, char **argv, settings *s)
 static bool check_policy(const char *path)
 {
     struct stat status = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const char *fault = fd < 0 || fstat(fd, &status) != 0 ? strerror(errno) : NULL;
     if (fault == NULL && !S_ISREG(status.st_mode))
         fault = "not a regular file";

@@ -16,6 +16,7 @@
 
 #include "cli/launch.h"
 #include "cli/say.h"
+#include "cli/text.h"
 #include "cli/trace_control.h"
 #include "cli/trace_summary.h"
 #include "core/base/os.h"
@@ -144,7 +145,7 @@ static void parse(int argc, char **argv, settings *s)
     *s = (settings){.collect = {.depth = DEFAULT_DEPTH, .control_fd = -1}};
     uint64_t number;
     int option;
-    argv[0] = (char *)"hakmem-trace"; /* for getopt's messages */
+    opterr = 0;
     while ((option = getopt_long(argc, argv, "+o:fqh", options, NULL)) != -1) {
         switch (option) {
         case 'o':
@@ -193,14 +194,15 @@ static void parse(int argc, char **argv, settings *s)
             break;
         case 'h':
             fputs(help, stdout);
-            exit(fflush(stdout) == 0 ? 0 : LAUNCH_FAILED);
+            exit(say_flushed() ? 0 : LAUNCH_FAILED);
         case OPT_VERSION:
             printf("hakmem-trace %s\nfeatures: fork, exec, threads, call stacks by frame memo, libunwind "
                    "checks\n",
                    HAKMEM_VERSION);
-            exit(fflush(stdout) == 0 ? 0 : LAUNCH_FAILED);
+            exit(say_flushed() ? 0 : LAUNCH_FAILED);
         default:
-            exit(LAUNCH_FAILED); /* getopt has said why */
+            say_about(say_option(argv), "unknown option, or one that wants a value; see hakmem-trace --help");
+            exit(LAUNCH_FAILED);
         }
     }
     if ((s->control_pid != 0) != (s->command != 0) || (s->control_pid != 0 && optind != argc)) {
@@ -520,7 +522,7 @@ int main(int argc, char **argv)
             say("'%s': %s", s.program[0], program.reason);
         return found;
     }
-    if (!check_output(&s, launch_base_name(program.path)))
+    if (!check_output(&s, base_name(program.path)))
         return LAUNCH_FAILED;
     if (!launch_library(LIBRARY, library, sizeof library)) {
         say("%s is missing; it belongs beside this command or into ../lib", LIBRARY);

@@ -18,12 +18,6 @@
 #define LISTING_BYTES  65536
 #define DEFAULT_SEARCH "/usr/local/bin:/usr/bin:/bin"
 
-const char *launch_base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 static int refuse(launch_program *program, int code, const char *why)
 {
     snprintf(program->reason, sizeof program->reason, "%s", why);

@@ -33,7 +33,4 @@ bool launch_preload(const char *library);
  */
 bool launch_would_map(const launch_program *program, const char *library);
 
-/* Name without its folders. */
-const char *launch_base_name(const char *path);
-
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/policy_verbs.h"
-#include "cli/put.h"
+#include "cli/text.h"
 
 #define LINE_BYTES     4096
 #define MERGE_PURE_PPM 990000 /* as in training */
@@ -92,7 +92,7 @@ static void put_line(char sign, const char *text)
 {
     putchar(sign);
     putchar(' ');
-    hak_put_clean(stdout, text);
+    put_safe(stdout, text);
     putchar('\n');
 }
 
@@ -136,19 +136,10 @@ int hak_verb_diff(int argc, char **argv)
 
 /* ---- merge ---- */
 
-static bool same_module(const hak_policy *a, uint32_t i, const hak_policy *b, uint32_t k)
-{
-    const hak_policy_module *x = &a->modules[i], *y = &b->modules[k];
-    if (x->build_id_bytes != y->build_id_bytes)
-        return false;
-    return x->build_id_bytes != 0 ? memcmp(x->build_id, y->build_id, x->build_id_bytes) == 0
-                                  : strcmp(a->module_paths[i], b->module_paths[k]) == 0;
-}
-
 static uint32_t merge_module(hak_policy *into, const hak_policy *from, uint32_t index)
 {
     for (uint32_t i = 0; i < into->module_count; i++)
-        if (same_module(into, i, from, index)) {
+        if (hak_policy_same_module(into, i, from, index)) {
             if (from->modules[index].weight > into->modules[i].weight)
                 into->modules[i].weight = from->modules[index].weight;
             return i;
@@ -320,10 +311,12 @@ static int merge_operands(int argc, char **argv, const char **out)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
             *out = argv[++i];
-        else if (argv[i][0] == '-' && argv[i][1] != 0 && strncmp(argv[i], "--weight=", 9) != 0)
-            return hak_policy_trouble(argv[i], "unknown option") - EXIT_TROUBLE - 1;
-        else
+        else if (argv[i][0] != '-' || argv[i][1] == 0 || strncmp(argv[i], "--weight=", 9) == 0)
             argv[kept++] = argv[i];
+        else {
+            hak_policy_trouble(argv[i], "unknown option, or one that wants a value");
+            return -1;
+        }
     }
     return kept;
 }

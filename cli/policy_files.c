@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cli/policy_verbs.h"
-#include "cli/put.h"
+#include "cli/text.h"
 
 #define LINT_MIN_BLOCKS     50
 #define LINT_MIN_PURITY_PPM 990000
@@ -40,12 +40,6 @@ static int build_id_of(const char *path, uint8_t id[20])
     elf_end(elf);
     close(fd);
     return len_bytes > 0 ? (int)len_bytes : -1;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
 }
 
 static int validate_binary(const hak_policy *policy, const char *binary)
@@ -87,7 +81,7 @@ int hak_verb_validate(int argc, char **argv)
     if (hak_policy_load(argv[1], &policy) != 0)
         return EXIT_TROUBLE;
     int status = 0;
-    hak_put_clean(stdout, argv[1]);
+    put_safe(stdout, argv[1]);
     printf(": valid, %s, %" PRIu32 " sites, %" PRIu32 " modules\n", hak_policy_state_text(policy.state),
            policy.node_count, policy.module_count);
     if (binary != NULL)

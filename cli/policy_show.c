@@ -7,7 +7,8 @@
 #include <time.h>
 
 #include "cli/policy_verbs.h"
-#include "cli/put.h"
+#include "cli/say.h"
+#include "cli/text.h"
 
 #define DEFAULT_TOP     20
 #define MAX_SITE_TEXT   96
@@ -15,13 +16,7 @@
 
 int hak_policy_trouble(const char *subject, const char *problem)
 {
-    fputs(HAK_POLICY_TOOL ": ", stderr);
-    if (subject != NULL) {
-        putc('\'', stderr);
-        hak_put_clean(stderr, subject);
-        fputs("': ", stderr);
-    }
-    fprintf(stderr, "%s\n", problem);
+    say_about(subject, problem);
     return EXIT_TROUBLE;
 }
 
@@ -84,12 +79,6 @@ int hak_verb_options(int argc, char **argv, const hak_verb_option *options)
     return kept;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
 void hak_policy_site_text(const hak_policy *policy, const hak_policy_node *node, char *text,
                           size_t text_bytes)
 {
@@ -98,6 +87,15 @@ void hak_policy_site_text(const hak_policy *policy, const hak_policy_node *node,
     for (; *text != 0; text++)
         if ((unsigned char)*text < ' ' || *text == 0x7f)
             *text = '?';
+}
+
+bool hak_policy_same_module(const hak_policy *a, uint32_t i, const hak_policy *b, uint32_t k)
+{
+    const hak_policy_module *x = &a->modules[i], *y = &b->modules[k];
+    if (x->build_id_bytes != y->build_id_bytes)
+        return false;
+    return x->build_id_bytes != 0 ? memcmp(x->build_id, y->build_id, x->build_id_bytes) == 0
+                                  : strcmp(a->module_paths[i], b->module_paths[k]) == 0;
 }
 
 bool hak_policy_decides(const hak_policy_node *node)
@@ -171,11 +169,11 @@ static void show_head(const char *path, const hak_policy *policy)
     struct tm parts;
     if (policy->created_unix_s != 0 && gmtime_r(&created, &parts) != NULL)
         strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", &parts);
-    hak_put_clean(stdout, path);
+    put_safe(stdout, path);
     printf(": %s", hak_policy_state_text(policy->state));
     if (policy->program != NULL) {
         fputs(", for ", stdout);
-        hak_put_clean(stdout, policy->program);
+        put_safe(stdout, policy->program);
     }
     printf(", made %s\n", when);
 }
@@ -245,7 +243,7 @@ static void json_site(const hak_policy *policy, const hak_policy_node *node)
     printf("{\"context\":[");
     for (const hak_policy_node *at = node;; at = &policy->nodes[at->parent]) {
         hak_policy_site_text(policy, at, site, sizeof site);
-        hak_put_json(stdout, site);
+        json_string(stdout, site);
         if (at->parent == HAK_POLICY_ROOT)
             break;
         putchar(',');
@@ -264,7 +262,7 @@ static void show_json(const hak_policy *policy, const char *part, uint32_t top)
     uint32_t *nodes = deciding_nodes(policy, part, &count);
     printf("{\"schema\":1,\"state\":\"%s\",\"created_unix_s\":%" PRIu64 ",\"program\":",
            hak_policy_state_text(policy->state), policy->created_unix_s);
-    hak_put_json(stdout, policy->program != NULL ? policy->program : "");
+    json_string(stdout, policy->program != NULL ? policy->program : "");
     fputs(",\"settings\":{", stdout);
     const char *comma = "";
     for (uint32_t i = 0; i < HAK_KNOB_COUNT; i++)
@@ -281,7 +279,7 @@ static void show_json(const hak_policy *policy, const char *part, uint32_t top)
     fputs("],\"modules\":[", stdout);
     for (uint32_t i = 0; i < policy->module_count; i++) {
         fputs(i != 0 ? ",{\"path\":" : "{\"path\":", stdout);
-        hak_put_json(stdout, policy->module_paths[i]);
+        json_string(stdout, policy->module_paths[i]);
         fputs(",\"build_id\":\"", stdout);
         for (unsigned k = 0; k < policy->modules[i].build_id_bytes; k++)
             printf("%02x", policy->modules[i].build_id[k]);
@@ -294,7 +292,7 @@ static void show_json(const hak_policy *policy, const char *part, uint32_t top)
         json_site(policy, &policy->nodes[nodes[i]]);
     }
     fputs("],\"evidence\":", stdout);
-    hak_put_json(stdout, policy->evidence != NULL ? policy->evidence : "");
+    json_string(stdout, policy->evidence != NULL ? policy->evidence : "");
     puts("}");
     free(nodes);
 }
@@ -386,7 +384,7 @@ static void explain_node(const hak_policy *policy, uint32_t index)
     if (hak_policy_source_text(policy, node, source, sizeof source))
         printf("  source      %s\n", source);
     fputs("  module      ", stdout);
-    hak_put_clean(stdout, policy->module_paths[node->module]);
+    put_safe(stdout, policy->module_paths[node->module]);
     fputs(module->build_id_bytes != 0 ? "  build-id " : "  no build-id: matched by name", stdout);
     for (unsigned i = 0; i < module->build_id_bytes; i++)
         printf("%02x", module->build_id[i]);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/policy_verbs.h"
-#include "cli/put.h"
+#include "cli/text.h"
 #include "replay/trainer_sites.h"
 
 /* ---- overlap ---- */
@@ -16,15 +16,6 @@ typedef struct share {
     uint64_t disagreed, disagreed_weight; /* of these, otherwise */
 } share;
 
-static bool same_build(const hak_policy *a, uint32_t i, const hak_policy *b, uint32_t k)
-{
-    const hak_policy_module *x = &a->modules[i], *y = &b->modules[k];
-    if (x->build_id_bytes != y->build_id_bytes)
-        return false;
-    return x->build_id_bytes != 0 ? memcmp(x->build_id, y->build_id, x->build_id_bytes) == 0
-                                  : strcmp(a->module_paths[i], b->module_paths[k]) == 0;
-}
-
 /* The node of b with the same context, or UINT32_MAX. Depth is bounded by the format. */
 static uint32_t counterpart(const hak_policy *a, uint32_t index, const hak_policy *b)
 {
@@ -34,7 +25,7 @@ static uint32_t counterpart(const hak_policy *a, uint32_t index, const hak_polic
         return UINT32_MAX;
     for (uint32_t k = 0; k < b->node_count; k++)
         if (b->nodes[k].parent == parent && b->nodes[k].offset == node->offset &&
-            same_build(a, node->module, b, b->nodes[k].module))
+            hak_policy_same_module(a, node->module, b, b->nodes[k].module))
             return k;
     return UINT32_MAX;
 }
@@ -75,7 +66,7 @@ static double percent(uint64_t part, uint64_t all)
 
 static void put_share(const char *path, const share *s)
 {
-    hak_put_clean(stdout, path);
+    put_safe(stdout, path);
     printf(": %" PRIu64 " sites decide; the other decides on %" PRIu64
            " of them (%.1f%% of the blocks), otherwise on %" PRIu64 " (%.1f%%)\n",
            s->sites, s->known, percent(s->known_weight, s->weight), s->disagreed,

@@ -40,6 +40,9 @@ void hak_policy_site_text(const hak_policy *policy, const hak_policy_node *node,
 bool hak_policy_source_text(const hak_policy *policy, const hak_policy_node *node, char *text,
                             size_t text_bytes);
 
+/* Whether module i of a is the same build as module k of b; without build-ids: the same path. */
+bool hak_policy_same_module(const hak_policy *a, uint32_t i, const hak_policy *b, uint32_t k);
+
 /* "lifetime=short slack=25", "-" when it decides nothing. */
 void hak_policy_decision_text(const hak_policy_node *node, char *text, size_t text_bytes);
 bool hak_policy_decides(const hak_policy_node *node);

@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "cli/replay_verbs.h"
+#include "cli/text.h"
 #include "replay/truth.h"
 
-#define RSS_GOOD 0.05 /* the issue's measure: within 5% */
+#define RSS_GOOD 0.05 /* of the peak: what a replayed one may be off by to be called good */
 #define TAU_RSS  0.9
 #define TAU_TIME 0.8
 
@@ -185,11 +186,10 @@ static void print_json(FILE *out, const truth_table *t, uint32_t rounds)
             rounds, tau(t, real_rss, replayed_rss), tau(t, real_time, replayed_time));
     for (size_t i = 0; i < t->count; i++) {
         const truth_row *row = &t->rows[i];
-        fputs("  {\"name\": \"", out);
-        for (const char *at = row->row->target.name; *at != '\0'; at++)
-            putc(*at == '"' || *at == '\\' || (unsigned char)*at < ' ' ? '?' : *at, out);
+        fputs("  {\"name\": ", out);
+        json_string(out, row->row->target.name);
         fprintf(out,
-                "\", \"runs\": %u, \"real_peak_bytes\": %.0f, \"replayed_peak_bytes\": %.0f, "
+                ", \"runs\": %u, \"real_peak_bytes\": %.0f, \"replayed_peak_bytes\": %.0f, "
                 "\"real_cpu_ns\": %.0f, "
                 "\"replayed_ns\": %.0f}%s\n",
                 row->runs, row->peak_bytes, row->replayed_bytes, row->cpu_ns, row->replayed_ns,

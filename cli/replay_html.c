@@ -2,11 +2,12 @@
  * the legend shows and hides its curves. */
 #include "cli/replay_html.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "cli/output.h"
 
 enum { WIDTH = 860, HEIGHT = 320, LEFT = 70, RIGHT = 10, TOP = 10, BOTTOM = 40, TICKS = 5 };
 
@@ -301,19 +302,13 @@ static void page(FILE *out, const hak_replayed *all, size_t count, const hak_rep
 int hak_replay_write_html(const char *path, const hak_replayed *all, size_t count,
                           const hak_replay_setup *setup)
 {
-    char part[4096];
-    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    FILE *out = fopen(part, "we");
+    output_file file;
+    int fd = output_begin(&file, path);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (out == NULL)
         return -1;
     page(out, all, count, setup);
-    bool whole = fflush(out) == 0 && !ferror(out);
+    bool whole = !ferror(out);
     whole = fclose(out) == 0 && whole;
-    if (whole && rename(part, path) == 0)
-        return 0;
-    unlink(part);
-    return -1;
+    return output_end(&file, whole) == 0 && whole ? 0 : -1;
 }

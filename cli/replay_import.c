@@ -7,6 +7,8 @@
 
 #include "cli/import_view.h"
 #include "cli/replay_verbs.h"
+#include "cli/say.h"
+#include "cli/text.h"
 
 enum { OPTION_FORMAT = 256, OPTION_PARTIAL, OPTION_JSON };
 
@@ -47,8 +49,7 @@ static void default_output(const char *from, char *to, size_t to_bytes)
 {
     static const char *const endings[] = {".gz",  ".zst", ".zip", ".txt",   ".rep",
                                           ".ops", ".csv", ".log", ".trace", ".script"};
-    const char *base = strrchr(from, '/');
-    base = base != NULL ? base + 1 : from;
+    const char *base = base_name(from);
     size_t len = strlen(base);
     for (bool cut = true; cut;) {
         cut = false;
@@ -98,10 +99,10 @@ static int options_parse(settings *s, int argc, char **argv)
             break;
         case 'h':
             print_help();
-            return fflush(stdout) == 0 ? 0 : 2;
+            return say_flushed() ? 0 : EXIT_TROUBLE;
         default:
             return hak_replay_trouble(
-                argv[optind - 1],
+                say_option(argv),
                 "unknown option, or one that wants a value; see hakmem-replay import --help");
         }
     }
@@ -136,5 +137,5 @@ int hak_replay_verb_import(int argc, char **argv)
     } else if (!s.quiet) {
         hak_import_print(stdout, &summary, "  ");
     }
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : hak_replay_trouble(NULL, "cannot write the summary");
+    return say_flushed() ? 0 : EXIT_TROUBLE;
 }

@@ -2,20 +2,7 @@
 #include <string.h>
 
 #include "cli/replay_view.h"
-
-static void json_text(FILE *out, const char *text)
-{
-    putc('"', out);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else if (*at < ' ' || *at >= 0x7f)
-            fprintf(out, "\\u%04x", *at); /* bytes beyond ASCII as Latin-1: always valid JSON */
-        else
-            putc(*at, out);
-    }
-    putc('"', out);
-}
+#include "cli/text.h"
 
 static void json_ratio(FILE *out, const char *name, const hak_ratio *ratio)
 {
@@ -101,15 +88,15 @@ static void json_target(FILE *out, const hak_replayed *replayed, const hak_compa
 {
     const hak_measure *m = &row->median;
     fputs("      {\"name\": ", out);
-    json_text(out, row->target.name);
+    json_string(out, row->target.name);
     fputs(", \"version\": ", out);
-    json_text(out, m->version);
+    json_string(out, m->version);
     fprintf(out, ", \"baseline\": %s, \"null\": %s, \"rounds\": %u",
             row == &replayed->compare.rows[replayed->baseline] ? "true" : "false",
             row->target.null ? "true" : "false", row->runs);
     if (row->problem[0] != '\0') {
         fputs(", \"problem\": ", out);
-        json_text(out, row->problem);
+        json_string(out, row->problem);
     }
     if (row->runs != 0) {
         fprintf(out,
@@ -131,7 +118,7 @@ static void json_target(FILE *out, const hak_replayed *replayed, const hak_compa
         fputs(", \"counters\": {", out);
         for (uint32_t i = 0; i < m->counter_count; i++) {
             fputs(i != 0 ? ", " : "", out);
-            json_text(out, m->counters[i].name);
+            json_string(out, m->counters[i].name);
             fprintf(out, ": %llu", (unsigned long long)m->counters[i].value);
         }
         putc('}', out);
@@ -154,9 +141,9 @@ static void json_trace(FILE *out, const hak_replayed *replayed)
 {
     const hak_workload_info *info = &replayed->info;
     fputs("    {\"trace\": ", out);
-    json_text(out, replayed->path);
+    json_string(out, replayed->path);
     fputs(", \"program\": ", out);
-    json_text(out, replayed->program);
+    json_string(out, replayed->program);
     fprintf(
         out,
         ", \"operations\": %llu, \"allocations\": %llu, \"threads\": %u, \"threads_max\": %u, "

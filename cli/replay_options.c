@@ -8,9 +8,12 @@
 #include <string.h>
 
 #include "cli/replay_verbs.h"
+#include "cli/say.h"
+#include "core/policy_format.h"
+#include "import/import.h"
+#include "trace/trace_format.h"
 
-#define TOOL         "hakmem-replay"
-#define EXIT_TROUBLE 2
+#define TOOL "hakmem-replay"
 
 static const struct {
     const char *name;
@@ -158,6 +161,14 @@ static void print_help(void)
     fputs("\nExit status: 0; 1 when --fail-if holds; 2 when something could not be read or measured; 130 "
           "when interrupted.\n",
           stdout);
+}
+
+static void print_version(void)
+{
+    size_t formats;
+    hak_import_formats(&formats);
+    printf(TOOL " " HAKMEM_VERSION "\nfeatures: trace format %d, %zu import formats, policies of format %d\n",
+           HAK_TRACE_VERSION, formats, HAK_POLICY_VERSION);
 }
 
 static int parse_number(const option_row *row, const char *text, long *value)
@@ -418,18 +429,18 @@ int replay_options_parse(replay_settings *s, int argc, char **argv, int *first)
     for (int id; (id = getopt_long(argc, argv, "qh", longs, NULL)) != -1;) {
         if (id == 'h') {
             print_help();
-            return 0;
+            return say_flushed() ? 0 : EXIT_TROUBLE;
         }
         if (id == OPTION_VERSION) {
-            puts(TOOL " " HAKMEM_VERSION);
-            return 0;
+            print_version();
+            return say_flushed() ? 0 : EXIT_TROUBLE;
         }
         const option_row *row = NULL;
         for (size_t i = 0; i < HAK_COUNT_OF(option_rows); i++)
             if (option_rows[i].id == id)
                 row = &option_rows[i];
         if (row == NULL)
-            return hak_replay_trouble(argv[optind - 1],
+            return hak_replay_trouble(say_option(argv),
                                       "unknown option, or one that wants a value; see " TOOL " --help");
         int status = option_apply(s, row, optarg);
         if (status != 0)

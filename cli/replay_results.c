@@ -10,6 +10,8 @@
 
 #include "cli/replay_options.h"
 #include "cli/replay_verbs.h"
+#include "cli/say.h"
+#include "cli/text.h"
 
 /* ---- reading ---- */
 
@@ -68,6 +70,13 @@ void replay_results_close(replay_results *results)
     *results = (replay_results){.text = NULL};
 }
 
+/* 0 where it is missing or no such number. */
+static uint64_t whole_number(const hak_json *object, const char *key)
+{
+    double number = hak_json_number(object, key);
+    return number >= 1 && number < 0x1p64 ? (uint64_t)number : 0;
+}
+
 static const hak_json *first_of(const hak_json *object, const char *list)
 {
     const hak_json *found = hak_json_member(object, list);
@@ -94,12 +103,6 @@ static double figure_of(const hak_measure *m, size_t figure)
     return figures[figure].is_double ? *(const double *)at : (double)*(const uint64_t *)at;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
 /* The same trace's entry: by name, or the only one of both. */
 static const hak_json *trace_find(const hak_json *root, const char *path, size_t count)
 {
@@ -112,55 +115,87 @@ static const hak_json *trace_find(const hak_json *root, const char *path, size_t
     return NULL;
 }
 
-/* 1 with its line, 0; *compared counts. */
-static int row_fails(const hak_json *old_trace, const hak_replayed *replayed, const hak_compare_row *row,
-                     size_t figure, double limit, size_t *compared)
+typedef struct condition {
+    size_t figure;
+    double limit; /* now / before */
+} condition;
+
+/* One condition of a list, "rss>1.05,time>1.1"; what is behind it goes to *rest, NULL after the last. 0 or
+ * EXIT_TROUBLE, told. */
+static int condition_parse(const char *text, condition *out, const char **rest)
 {
-    for (const hak_json *old = first_of(old_trace, "targets"); old != NULL; old = old->next) {
-        double before = hak_json_number(old, figures[figure].key), now = figure_of(&row->median, figure);
-        if (strcmp(hak_json_text(old, "name"), row->target.name) != 0 || !(before > 0) || row->runs == 0)
-            continue;
-        ++*compared;
-        if (now / before <= limit)
-            return 0;
-        fprintf(stderr, "hakmem-replay: '%s': %s: its %s is %.3f times the baseline's (limit %g)\n",
-                base_name(replayed->path), row->target.name, figures[figure].text, now / before, limit);
-        return 1;
-    }
+    size_t figure = 0, len = strcspn(text, ">");
+    while (figure < HAK_COUNT_OF(figures) &&
+           (strlen(figures[figure].name) != len || memcmp(figures[figure].name, text, len) != 0))
+        figure++;
+    char *end = NULL;
+    double limit = text[len] == '>' ? strtod(text + len + 1, &end) : 0;
+    if (figure == HAK_COUNT_OF(figures) || end == NULL || (*end != '\0' && *end != ',') || !(limit > 0))
+        return hak_replay_trouble(text,
+                                  "--fail-if is time, first, rss or faults, '>' and a ratio, as rss>1.05");
+    *out = (condition){figure, limit};
+    *rest = *end == ',' ? end + 1 : NULL;
     return 0;
 }
 
-static int condition_holds(const hak_json *root, const char *condition, const hak_replayed *all, size_t count,
-                           size_t *compared)
+/* True with its line on stderr; *compared counts. */
+static bool row_fails(const hak_json *old_trace, const hak_replayed *replayed, const hak_compare_row *row,
+                      condition c, size_t *compared)
 {
-    size_t figure = 0, len = strcspn(condition, ">");
-    while (figure < HAK_COUNT_OF(figures) &&
-           (strlen(figures[figure].name) != len || memcmp(figures[figure].name, condition, len) != 0))
-        figure++;
-    char *end = NULL;
-    double limit = condition[len] == '>' ? strtod(condition + len + 1, &end) : 0;
-    if (figure == HAK_COUNT_OF(figures) || end == NULL || (*end != '\0' && *end != ',') || !(limit > 0))
-        return hak_replay_trouble(condition,
-                                  "--fail-if is time, first, rss or faults, '>' and a ratio, as rss>1.05");
+    for (const hak_json *old = first_of(old_trace, "targets"); old != NULL; old = old->next) {
+        double before = hak_json_number(old, figures[c.figure].key), now = figure_of(&row->median, c.figure);
+        if (strcmp(hak_json_text(old, "name"), row->target.name) != 0 || !(before > 0) || row->runs == 0)
+            continue;
+        ++*compared;
+        if (now / before <= c.limit)
+            return false;
+        fprintf(stderr, "hakmem-replay: '%s': %s: its %s is %.3f times the baseline's (limit %g)\n",
+                base_name(replayed->path), row->target.name, figures[c.figure].text, now / before, c.limit);
+        return true;
+    }
+    return false;
+}
+
+/* Whether one target of one trace is beyond the limit; each that is gets its line. */
+static bool beyond(const hak_json *root, condition c, const hak_replayed *all, size_t count, size_t *compared)
+{
+    bool any = false;
     for (size_t i = 0; i < count; i++) {
         const hak_json *old_trace = trace_find(root, all[i].path, count);
         for (size_t k = 0; k < all[i].compare.row_count; k++) {
             const hak_compare_row *row = &all[i].compare.rows[k];
-            if (!row->target.null && row_fails(old_trace, &all[i], row, figure, limit, compared) != 0)
-                return 1;
+            any |= !row->target.null && row_fails(old_trace, &all[i], row, c, compared);
         }
     }
-    return *end == ',' ? condition_holds(root, end + 1, all, count, compared) : 0;
+    return any;
 }
 
-int replay_results_fail(const char *old_path, const char *condition, const hak_replayed *all, size_t count)
+int replay_results_check(const char *old_path, const char *conditions)
 {
     replay_results old;
+    condition c = {.figure = 0};
+    for (const char *at = conditions; at != NULL;)
+        if (condition_parse(at, &c, &at) != 0)
+            return EXIT_TROUBLE;
+    int status = replay_results_open(&old, old_path);
+    if (status == 0)
+        replay_results_close(&old);
+    return status;
+}
+
+int replay_results_fail(const char *old_path, const char *conditions, const hak_replayed *all, size_t count)
+{
+    replay_results old;
+    condition c = {.figure = 0};
     size_t compared = 0;
     int status = replay_results_open(&old, old_path);
     if (status != 0)
         return status;
-    status = condition_holds(old.root, condition, all, count, &compared);
+    for (const char *at = conditions; at != NULL && status != EXIT_TROUBLE;)
+        if (condition_parse(at, &c, &at) != 0)
+            status = EXIT_TROUBLE;
+        else if (beyond(old.root, c, all, count, &compared))
+            status = EXIT_REGRESSION;
     if (status == 0 && compared == 0)
         status = hak_replay_trouble(old_path, "holds none of these targets on these traces");
     replay_results_close(&old);
@@ -187,8 +222,7 @@ static int run_add(hak_compare_row *row, const hak_json *run)
         return -1;
     row->runs_round = rounds;
     /* Runs stay in order of their rounds: ratios are made of pairs. */
-    double number = hak_json_number(run, "round");
-    uint32_t round = number > 0 && number < UINT32_MAX ? (uint32_t)number : 0, at = row->runs;
+    uint32_t round = (uint32_t)whole_number(run, "round"), at = row->runs;
     while (at > 0 && rounds[at - 1] > round)
         at--;
     if (at > 0 && rounds[at - 1] == round)
@@ -200,8 +234,8 @@ static int run_add(hak_compare_row *row, const hak_json *run)
     runs[at].ns_per_op = hak_json_number(run, "ns_per_op");
     runs[at].ns_per_op_cold = hak_json_number(run, "ns_per_op_first");
     runs[at].ns_per_op_warm = hak_json_number(run, "ns_per_op_warm");
-    runs[at].peak_rss_bytes = (uint64_t)hak_json_number(run, "peak_rss_bytes");
-    runs[at].minor_faults = (uint64_t)hak_json_number(run, "minor_faults");
+    runs[at].peak_rss_bytes = whole_number(run, "peak_rss_bytes");
+    runs[at].minor_faults = whole_number(run, "minor_faults");
     row->runs++;
     return 0;
 }
@@ -249,13 +283,13 @@ static int trace_add(merged *m, const hak_json *trace)
     if (at == m->count) {
         m->count++;
         *to = (hak_replayed){.path = path, .program = hak_json_text(trace, "program")};
-        to->info.operations = (uint64_t)hak_json_number(trace, "operations");
-        to->info.allocations = (uint64_t)hak_json_number(trace, "allocations");
-        to->info.threads = (uint32_t)hak_json_number(trace, "threads");
-        to->info.threads_max = (uint32_t)hak_json_number(trace, "threads_max");
-        to->info.live_max_bytes = (uint64_t)hak_json_number(trace, "live_max_bytes");
-        to->info.live_max_blocks = (uint64_t)hak_json_number(trace, "live_max_blocks");
-        to->info.cross_thread_frees = (uint64_t)hak_json_number(trace, "cross_thread_frees");
+        to->info.operations = whole_number(trace, "operations");
+        to->info.allocations = whole_number(trace, "allocations");
+        to->info.threads = (uint32_t)whole_number(trace, "threads");
+        to->info.threads_max = (uint32_t)whole_number(trace, "threads_max");
+        to->info.live_max_bytes = whole_number(trace, "live_max_bytes");
+        to->info.live_max_blocks = whole_number(trace, "live_max_blocks");
+        to->info.cross_thread_frees = whole_number(trace, "cross_thread_frees");
     }
     for (const hak_json *target = first_of(trace, "targets"); target != NULL; target = target->next)
         if (target_add(to, target) != 0)
@@ -268,9 +302,9 @@ static int setup_take(merged *m, const char *path, const hak_json *root)
 {
     hak_replay_setup now = {.touch = hak_json_text(root, "touch"),
                             .order = hak_json_text(root, "order"),
-                            .rounds = (uint32_t)hak_json_number(root, "rounds"),
-                            .repeats = (uint32_t)hak_json_number(root, "repeats"),
-                            .seed = (uint64_t)hak_json_number(root, "seed")};
+                            .rounds = (uint32_t)whole_number(root, "rounds"),
+                            .repeats = (uint32_t)whole_number(root, "repeats"),
+                            .seed = whole_number(root, "seed")};
     if (m->setup.touch == NULL)
         m->setup = now;
     if (strcmp(now.touch, m->setup.touch) != 0 || strcmp(now.order, m->setup.order) != 0 ||
@@ -297,7 +331,7 @@ static int merge_print(merged *m, bool json)
         hak_replay_print_json(stdout, m->traces, m->count, &m->setup);
     else if (m->count > 1)
         hak_replay_print_summary(stdout, m->traces, m->count, &m->setup);
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : hak_replay_trouble(NULL, "cannot write the result");
+    return say_flushed() ? 0 : EXIT_TROUBLE;
 }
 
 int hak_replay_verb_merge(int argc, char **argv)
@@ -311,7 +345,7 @@ int hak_replay_verb_merge(int argc, char **argv)
              "all.json\n\n"
              "Usage: hakmem-replay merge [--json] RESULT.json...\n"
              "Joins what hakmem-replay --shard=I/N --json printed into the result of all rounds.");
-        return 0;
+        return say_flushed() ? 0 : EXIT_TROUBLE;
     }
     if (first >= argc || argv[first][0] == '-')
         return hak_replay_trouble(

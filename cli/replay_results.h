@@ -15,8 +15,12 @@ typedef struct replay_results {
 int replay_results_open(replay_results *results, const char *path);
 void replay_results_close(replay_results *results);
 
-/* Is `condition` ("rss>1.05", several with commas) true of any target against its older result? 1 with one
- * line on stderr, 0 if not, 2 when the condition or the results make no sense. */
-int replay_results_fail(const char *old_path, const char *condition, const hak_replayed *all, size_t count);
+/* Before anything is measured: whether the conditions ("rss>1.05", several with commas) and the older results
+ * make sense. 0, or EXIT_TROUBLE after a message. */
+int replay_results_check(const char *old_path, const char *conditions);
+
+/* Whether one of the conditions is true of any target against its older result: EXIT_REGRESSION, with a line
+ * on stderr for each; 0 if not; EXIT_TROUBLE when there is nothing to compare. */
+int replay_results_fail(const char *old_path, const char *conditions, const hak_replayed *all, size_t count);
 
 #endif

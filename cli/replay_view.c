@@ -4,34 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static void put_clean(FILE *out, const char *text)
-{
-    for (; *text != '\0'; text++)
-        putc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
-}
-
-static void bytes_text(char *text, size_t text_bytes, double bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t unit = 0;
-    for (; bytes >= 1000 && unit + 1 < HAK_COUNT_OF(units); unit++)
-        bytes /= 1024;
-    snprintf(text, text_bytes,
-             unit == 0       ? "%.0f %s"
-             : bytes < 99.95 ? "%.1f %s"
-                             : "%.0f %s",
-             bytes, units[unit]);
-}
-
-static void count_text(char *text, size_t text_bytes, double count)
-{
-    if (count < 10000)
-        snprintf(text, text_bytes, "%.0f", count);
-    else if (count < 1e6)
-        snprintf(text, text_bytes, "%.1f K", count / 1e3);
-    else
-        snprintf(text, text_bytes, "%.2f M", count / 1e6);
-}
+#include "cli/text.h"
 
 static void ns_text(char *text, size_t text_bytes, double ns)
 {
@@ -73,11 +46,12 @@ static void print_row(FILE *out, const hak_replayed *replayed, size_t index, con
     const hak_compare_row *row = &replayed->compare.rows[index];
     const hak_measure *m = &row->median;
     bool touched = strcmp(setup->touch, "none") != 0;
-    char name[96], raw[24], net[24], time[48], first[24], rss[24], rss_ratio[48], faults[24];
+    char name[96], raw[TEXT_NUMBER], net[TEXT_NUMBER], first[TEXT_NUMBER], rss[TEXT_NUMBER];
+    char time[48], rss_ratio[48], faults[TEXT_NUMBER];
     name_text(name, sizeof name, row);
     if (row->runs == 0) {
         fprintf(out, "%-*s  -  ", width, name);
-        put_clean(out, row->problem[0] != '\0' ? row->problem : "not measured");
+        put_safe(out, row->problem[0] != '\0' ? row->problem : "not measured");
         putc('\n', out);
         return;
     }
@@ -86,8 +60,8 @@ static void print_row(FILE *out, const hak_replayed *replayed, size_t index, con
     ns_text(first, sizeof first, m->ns_per_op_cold);
     ratio_text(time, sizeof time, &row->time, index != replayed->baseline);
     ratio_text(rss_ratio, sizeof rss_ratio, &row->rss, false);
-    bytes_text(rss, sizeof rss, (double)m->peak_rss_bytes);
-    count_text(faults, sizeof faults, (double)m->minor_faults);
+    format_bytes(rss, m->peak_rss_bytes);
+    format_count(faults, m->minor_faults);
     bool real = touched && !row->target.null;
     const char *time_tint = row->target.null ? "" : tint(&row->time, setup);
     const char *rss_tint = real ? tint(&row->rss, setup) : "";
@@ -97,7 +71,7 @@ static void print_row(FILE *out, const hak_replayed *replayed, size_t index, con
             *rss_tint != '\0' ? "\033[0m" : "", faults);
     if (row->problem[0] != '\0') {
         fprintf(out, "%-*s  given up after %u rounds: ", width, "", row->runs);
-        put_clean(out, row->problem);
+        put_safe(out, row->problem);
         putc('\n', out);
     }
     if (m->failed_allocations != 0)
@@ -119,15 +93,15 @@ static int name_width(const hak_compare *compare)
 
 static void print_heading(FILE *out, const hak_replayed *replayed)
 {
-    char operations[24], live[24];
-    count_text(operations, sizeof operations, (double)replayed->info.operations);
-    bytes_text(live, sizeof live, (double)replayed->info.live_max_bytes);
-    put_clean(out, replayed->path);
+    char operations[TEXT_NUMBER], live[TEXT_NUMBER];
+    format_count(operations, replayed->info.operations);
+    format_bytes(live, replayed->info.live_max_bytes);
+    put_safe(out, replayed->path);
     fprintf(out, ": %s operations, %u thread%s, at most %s live", operations, replayed->info.threads,
             replayed->info.threads == 1 ? "" : "s", live);
     if (replayed->info.cross_thread_frees != 0) {
-        char cross[24];
-        count_text(cross, sizeof cross, (double)replayed->info.cross_thread_frees);
+        char cross[TEXT_NUMBER];
+        format_count(cross, replayed->info.cross_thread_frees);
         fprintf(out, ", %s freed by another thread", cross);
     }
     putc('\n', out);
@@ -154,7 +128,7 @@ static void print_latency(FILE *out, const hak_compare_row *row, const char *nam
     const hak_detail *d = row->detail;
     bool first = true;
     for (size_t i = 0; i < HAK_LATENCY_POINT_COUNT; i++) {
-        char text[4][24];
+        char text[4][TEXT_NUMBER];
         if (hak_latency_count(&d->latency[i]) == 0)
             continue;
         for (size_t k = 0; k < HAK_COUNT_OF(shares); k++)
@@ -192,7 +166,7 @@ static void print_detail(FILE *out, const hak_replayed *replayed, const hak_repl
 {
     const hak_compare *compare = &replayed->compare;
     const hak_detail *any = NULL;
-    char name[96], rss[24], waste[24], most[24];
+    char name[96], rss[TEXT_NUMBER], waste[TEXT_NUMBER], most[TEXT_NUMBER];
     bool touched = strcmp(setup->touch, "none") != 0;
     for (size_t i = 0; i < compare->row_count; i++) {
         const hak_detail *d = compare->rows[i].detail;
@@ -203,9 +177,9 @@ static void print_detail(FILE *out, const hak_replayed *replayed, const hak_repl
                     "AT MOST", "SYSTEM CALLS");
         any = d;
         name_text(name, sizeof name, &compare->rows[i]);
-        bytes_text(rss, sizeof rss, d->rss_mean_bytes);
-        bytes_text(waste, sizeof waste, d->waste_mean_bytes);
-        bytes_text(most, sizeof most, (double)d->waste_max_bytes);
+        format_bytes(rss, (uint64_t)d->rss_mean_bytes);
+        format_bytes(waste, (uint64_t)d->waste_mean_bytes);
+        format_bytes(most, d->waste_max_bytes);
         bool sampled = touched && d->sample_count != 0;
         fprintf(out, "%-*s %10s %10s %10s  ", width, name, sampled ? rss : "-", sampled ? waste : "-",
                 sampled ? most : "-");

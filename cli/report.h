@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "cli/text.h"
 #include "replay/profile.h"
 #include "replay/sites.h"
 #include "replay/tree.h"
@@ -106,16 +107,8 @@ void report_advice_json(const report *r, FILE *out); /* elements of an array */
 void report_csv(const report *r, FILE *out);
 void report_diff_json(const report *base, const report *new, FILE *out);
 
-/* report_format.c: numbers and names for people. Texts go to a caller's buffer, which is returned. */
-enum { REPORT_NUMBER = 32, REPORT_LINE = 8192 };
-const char *format_count(char *out, uint64_t value); /* "3.11 M" */
-const char *format_bytes(char *out, uint64_t value); /* "11.1 MiB" */
-const char *format_time(char *out, uint64_t ns);     /* "5.1 s" */
-const char *format_share(char *out, uint64_t part, uint64_t whole);
-
-/* Copies text from a trace or a file so that it is harmless on a terminal: control characters and what is not
- * UTF-8 become \xNN. Cut to `columns` (0: no limit) with an ellipsis; the columns used are returned. */
-size_t format_safe(char *out, size_t room, const char *text, size_t columns);
+/* report_format.c: places for people. */
+enum { REPORT_NUMBER = TEXT_NUMBER, REPORT_LINE = 8192 };
 
 /* "function  file:line", or "module+0xoffset". Safe to print. */
 void format_place(char *out, size_t room, const hak_place *place, bool with_line);

@@ -11,12 +11,6 @@ enum { SHOWN = 8, PIN_SLACK_PERCENT = 5 };
 
 static const char *const kinds[] = {"reserve", "reuse", "pins", "remote", "huge-pages"};
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
 /* One sentence of evidence and saving. */
 static void explain(const report *r, const hak_advice *advice, char *out, size_t room)
 {

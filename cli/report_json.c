@@ -8,48 +8,6 @@ enum { TEXT = 8192 };
 
 /* ---- JSON ---- */
 
-/* Length of valid UTF-8 at text, 0 when it is not. */
-static size_t utf8_length(const unsigned char *text)
-{
-    unsigned char c = text[0];
-    size_t n = c < 0x80                 ? 1
-               : c >= 0xc2 && c <= 0xdf ? 2
-               : (c & 0xf0) == 0xe0     ? 3
-               : c >= 0xf0 && c <= 0xf4 ? 4
-                                        : 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((n == 3 && ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f))) ||
-        (n == 4 && ((c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f))))
-        return 0;
-    return n;
-}
-
-/* A string or null. Bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *out, const char *text)
-{
-    if (text == NULL) {
-        fputs("null", out);
-        return;
-    }
-    fputc('"', out);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
-        size_t n = utf8_length(at);
-        if (n == 0)
-            fputs("\\ufffd", out);
-        else if (*at < 0x20 || *at == 0x7f || *at == '<') /* '<': may stand in a page */
-            fprintf(out, "\\u%04x", *at);
-        else if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else
-            fwrite(at, 1, n, out);
-        at += n == 0 ? 1 : n;
-    }
-    fputc('"', out);
-}
-
 void json_number(FILE *out, const char *name, uint64_t value)
 {
     fprintf(out, ",\"%s\":%" PRIu64, name, value);

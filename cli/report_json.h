@@ -6,7 +6,6 @@
 
 enum { REPORT_SCHEMA = 1 }; /* fields are only ever added */
 
-void json_string(FILE *out, const char *text); /* or null; bytes that are not UTF-8 become U+FFFD */
 void json_number(FILE *out, const char *name, uint64_t value);      /* ,"name":value */
 void json_usage(FILE *out, const hak_usage *usage);                 /* an object, or null */
 void json_frames(FILE *out, const report *r, const hak_site *site); /* ,"frames":[…] */

@@ -7,13 +7,12 @@
 #include <string.h>
 
 #include "cli/import_view.h"
+#include "cli/say.h"
 #include "replay/names.h"
 
 int report_trouble(const char *path, const char *text)
 {
-    char safe[1024];
-    format_safe(safe, sizeof safe, path, 0);
-    fprintf(stderr, "hakmem-report: '%s': %s\n", safe, text);
+    say_about(path, text);
     return REPORT_TROUBLE;
 }
 
@@ -50,12 +49,6 @@ int report_verify(const char *path, bool partial)
 }
 
 /* ---- filters ---- */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
 
 static bool filter_matches(const void *context, const hak_place *place)
 {

@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/say.h"
+
 enum { DEFAULT_TOP = 20, DEFAULT_FRAMES = 3 };
 
 const report_view report_views[] = {
@@ -388,7 +390,7 @@ int report_parse(report_arguments *args, int argc, char **argv)
             continue;
         const char *fault = take_option(option, long_options[index].name, args);
         if (fault != NULL)
-            return usage(argv[optind - 1], fault);
+            return usage(option == '?' ? say_option(argv) : argv[optind - 1], fault);
     }
     if (args->help || args->version)
         return REPORT_FINE;

@@ -14,13 +14,8 @@ static void summarize(const report *r, const report_trace *t, FILE *out)
     const hak_trace_head *head = hak_reader_head(t->reader);
     const hak_trace_tail *tail = hak_reader_tail(t->reader);
     const hak_profile *p = t->profile;
-    const char *slash = strrchr(head->program, '/');
     char name[256], a[REPORT_NUMBER];
-    format_safe(name, sizeof name,
-                slash != NULL            ? slash + 1
-                : *head->program != '\0' ? head->program
-                                         : t->path,
-                60);
+    format_safe(name, sizeof name, *head->program != '\0' ? base_name(head->program) : t->path, 60);
     fprintf(out, "%s%s%s", report_bold(r), name, report_plain(r));
     if (head->pid != 0)
         fprintf(out, " (%" PRIu64 ")", head->pid);

@@ -5,33 +5,8 @@
 #include <string.h>
 
 #include "cli/say.h"
+#include "cli/text.h"
 #include "trace/trace_format.h"
-
-static const char *count_text(char *out, size_t room, uint64_t value)
-{
-    static const char *const units[] = {"", " K", " M", " G"};
-    double scaled = (double)value;
-    size_t unit = 0;
-    while (scaled >= 1000 && unit + 1 < HAK_COUNT_OF(units)) {
-        scaled /= 1000;
-        unit++;
-    }
-    snprintf(out, room, unit == 0 ? "%.0f%s" : "%.3g%s", scaled, units[unit]);
-    return out;
-}
-
-static const char *bytes_text(char *out, size_t room, uint64_t value)
-{
-    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
-    double scaled = (double)value;
-    size_t unit = 0;
-    while (scaled >= 1024 && unit + 1 < HAK_COUNT_OF(units)) {
-        scaled /= 1024;
-        unit++;
-    }
-    snprintf(out, room, unit == 0 ? "%.0f%s" : "%.4g%s", scaled, units[unit]);
-    return out;
-}
 
 /* What is lacking is said at once, for each trace. */
 static void tell_faults(const hak_collect_message *m)
@@ -72,7 +47,7 @@ void summary_add(trace_summary *sum, const hak_collect_message *m)
 
 void summary_print(const trace_summary *sum, uint32_t processes)
 {
-    char count[32], peak[32], left[32], size[32], images[48] = "";
+    char count[TEXT_NUMBER], peak[TEXT_NUMBER], left[TEXT_NUMBER], size[TEXT_NUMBER], images[48] = "";
     if (sum->images == 0)
         return;
     if (sum->images > 1)
@@ -83,10 +58,9 @@ void summary_print(const trace_summary *sum, uint32_t processes)
     if (!sum->sampled)
         snprintf(temporary, sizeof temporary, " · %llu%% temporary", (unsigned long long)percent);
     say("%s%s%s allocations · peak %s · %s never freed%s · %u thread%s · %s written", images,
-        sum->sampled ? "about " : "", count_text(count, sizeof count, sum->allocations),
-        bytes_text(peak, sizeof peak, sum->peak_bytes), bytes_text(left, sizeof left, sum->left_bytes),
-        temporary, sum->threads, sum->threads == 1 ? "" : "s",
-        bytes_text(size, sizeof size, sum->file_bytes));
+        sum->sampled ? "about " : "", format_count(count, sum->allocations),
+        format_bytes(peak, sum->peak_bytes), format_bytes(left, sum->left_bytes), temporary, sum->threads,
+        sum->threads == 1 ? "" : "s", format_bytes(size, sum->file_bytes));
     if (sum->walks_wrong != 0)
         say("%llu of %llu sampled call stacks differ from the unwinder's",
             (unsigned long long)sum->walks_wrong, (unsigned long long)sum->walks_checked);

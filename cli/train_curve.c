@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/output.h"
+
 #define WIDTH  720
 #define HEIGHT 260
 #define MARGIN 40
@@ -98,13 +100,18 @@ static void put_html(FILE *out, const hak_train_curve *curve, const hak_train_re
 int hak_train_curve_write(const hak_train_curve *curve, const hak_train_report *report, const char *path)
 {
     size_t len_bytes = strlen(path);
-    FILE *out = fopen(path, "we");
+    output_file file;
+    int fd = output_begin(&file, path);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (out == NULL)
         return errno;
     if (len_bytes > 5 && strcmp(path + len_bytes - 5, ".html") == 0)
         put_html(out, curve, report);
     else
         put_csv(out, curve, report);
-    bool failed = ferror(out) != 0;
-    return fclose(out) != 0 || failed ? EIO : 0;
+    bool whole = !ferror(out);
+    whole = fclose(out) == 0 && whole;
+    if (output_end(&file, whole) != 0)
+        return errno;
+    return whole ? 0 : EIO;
 }

@@ -1,7 +1,7 @@
 /* train_view.c: see train_view.h. Progress goes to stderr, JSON to stdout. */
 #include "cli/train_view.h"
 
-#include "cli/put.h"
+#include "cli/text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -79,9 +79,8 @@ static void put_validations(const hak_train_report *r)
 {
     for (uint32_t i = 0; i < r->validation_count; i++) {
         const hak_train_validation *v = &r->validations[i];
-        const char *slash = strrchr(v->trace, '/');
         fputs(r->held_out ? "held out " : "trained on ", stderr);
-        hak_put_clean(stderr, slash != NULL ? slash + 1 : v->trace);
+        put_safe(stderr, base_name(v->trace));
         putc(':', stderr);
         put_change("time", &v->time);
         put_change(" RSS", &v->rss);
@@ -109,17 +108,17 @@ static void put_families(const hak_train_report *r)
 static void put_written(const hak_train_options *options, const hak_train_report *r)
 {
     fputs("wrote ", stderr);
-    hak_put_clean(stderr, options->export_path);
+    put_safe(stderr, options->export_path);
     if (r->frozen) {
         fprintf(stderr, ": FROZEN, %" PRIu32 " sites, %.1f KiB", r->sites, (double)r->policy_bytes / 1024);
         if (r->program[0] != 0) {
             fputs(", for ", stderr);
-            hak_put_clean(stderr, r->program);
+            put_safe(stderr, r->program);
         }
         if (r->build_id[0] != 0)
             fprintf(stderr, " (build-id %.8s)", r->build_id);
         fputs("\n  use: hakmem-run --mode=fast --policy=", stderr);
-        hak_put_clean(stderr, options->export_path);
+        put_safe(stderr, options->export_path);
         fprintf(stderr, " ./%s\n", r->program[0] != 0 ? r->program : "app");
     } else {
         fputs(": FROZEN, sets nothing, so that it may be deployed all the same\n", stderr);
@@ -149,7 +148,7 @@ static void json_change(const char *name, const hak_train_change *c)
 static void print_json(const hak_train_report *r)
 {
     printf("{\"schema\":1,\"frozen\":%s,\"reason\":", r->frozen ? "true" : "false");
-    hak_put_json(stdout, r->reason);
+    json_string(stdout, r->reason);
     printf(",\"held_out\":%s,\"sites\":%" PRIu32 ",\"generations\":%" PRIu32 ",\"candidates\":%" PRIu32
            ",\"runs\":%" PRIu64 ",",
            r->held_out ? "true" : "false", r->sites, r->generations, r->candidates, r->runs);
@@ -162,7 +161,7 @@ static void print_json(const hak_train_report *r)
     for (uint32_t i = 0; i < r->validation_count; i++) {
         const hak_train_validation *v = &r->validations[i];
         printf("%s{\"trace\":", i != 0 ? "," : "");
-        hak_put_json(stdout, v->trace);
+        json_string(stdout, v->trace);
         putchar(',');
         json_change("time", &v->time);
         putchar(',');
