@@ -64,11 +64,14 @@ static const char *load_fd(int fd, const uint8_t **bytes)
 
 static const char *load_path(const char *path, const uint8_t **bytes)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    struct stat info;
+    /* Links are followed (a ConfigMap volume of Kubernetes is made of them), but no device is opened by them:
+     * that alone may act. load_fd looks again at what was opened. */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return "not a regular file";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return errno == ENOENT  ? "no such file"
-               : errno == ELOOP ? "a symbolic link; name the file itself"
-                                : "cannot be opened";
+        return errno == ENOENT ? "no such file" : "cannot be opened";
     const char *wrong = load_fd(fd, bytes);
     close(fd);
     return wrong;

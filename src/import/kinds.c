@@ -87,13 +87,13 @@ static const hak_import_kind *kind_choose(hak_import *im, const char *format)
             return kinds[i];
     }
     if (format != NULL)
-        hak_trace_fail(im->error, "unknown format '%.40s'; --help lists them", format);
+        hak_trace_fail(im->error, "unknown format '%.40s'; hakmem-replay import --help lists them", format);
     else if (len == 0)
         hak_trace_fail(im->error, "%s", im->in.fault != NULL ? im->in.fault : "is empty");
     else
         hak_trace_fail(
             im->error,
-            "is neither a trace nor a recording of a known kind; name it with --format if it is one");
+            "is neither a trace nor a recording of a known kind; hakmem-replay import --help lists them");
     return NULL;
 }
 

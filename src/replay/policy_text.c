@@ -407,6 +407,11 @@ int hak_policy_write(const hak_policy *policy, const char *path, bool text, hak_
         hak_policy_fail(error, 0, "out of memory");
         return -1;
     }
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) { /* renamed over, a device would be lost */
+        hak_policy_fail(error, 0, "exists and is not a regular file");
+        goto named;
+    }
     snprintf(name, name_bytes, "%s.part-%ld", path, (long)getpid());
     int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     FILE *out = fd >= 0 ? fdopen(fd, "wb") : NULL;

@@ -219,10 +219,9 @@ static void what_is_no_frozen_policy_is_refused(void **state)
     (void)state;
     unlink(path);
     refused("no such file");
-    assert_int_equal(symlink("/etc/passwd", path), 0);
-    refused("symbolic link");
+    assert_int_equal(symlink("/dev/null", path), 0);
+    refused("not a regular file");
     unlink(path);
-    assert_int_equal(link("/proc/self/exe", path), -1);
     FILE *out = fopen(path, "w");
     fputs("hakmem-policy 1\n", out);
     fclose(out);
@@ -251,6 +250,28 @@ static void what_is_no_frozen_policy_is_refused(void **state)
     memcpy(path, kept, sizeof kept);
 }
 
+static void be_taken(void)
+{
+    CHECK(hak_policy_open(path) == NULL);
+    CHECK(hak_policy_loaded());
+}
+
+/* As volumes of Kubernetes hold their files. */
+static void a_link_to_a_policy_is_followed(void **state)
+{
+    (void)state;
+    char file[64];
+    hak_policy policy;
+    make_policy(&policy, true);
+    store(&policy);
+    hak_policy_clear(&policy);
+    snprintf(file, sizeof file, "%s/data", folder);
+    assert_int_equal(rename(path, file), 0);
+    assert_int_equal(symlink("data", path), 0);
+    in_child(be_taken);
+    unlink(file);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -272,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(contexts_are_found_and_unknown_ones_get_the_default),
         cmocka_unit_test(another_build_keeps_the_global_settings_only),
+        cmocka_unit_test(a_link_to_a_policy_is_followed),
         cmocka_unit_test(what_is_no_frozen_policy_is_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
