@@ -87,7 +87,7 @@ static bool slot_begins(hak_events *events, hak_consumer *consumer, uint64_t add
 static uint32_t context_of(hak_events *events, hak_consumer *consumer, const hak_record *record)
 {
     if (HAK_UNLIKELY((record->form & HAK_RECORD_STACK) != 0))
-        return hak_stack_ids_set(&consumer->stacks, record->stack, record->pcs, record->frames,
+        return hak_stack_ids_set(&consumer->stacks, record->stack, record->pcs, record->frames, record->same,
                                  events->writer);
     return hak_stack_ids_get(&consumer->stacks, record->stack);
 }

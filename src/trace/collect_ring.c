@@ -32,9 +32,14 @@ static bool decode_alloc(hak_record *record, uint64_t left)
         words = 4;
     }
     if (HAK_UNLIKELY((record->form & HAK_RECORD_STACK) != 0)) {
-        if (left <= words || record->at[words] > HAK_RECORD_DEPTH_MAX || record->at[words] > left - words - 1)
+        if (left <= words)
             return false;
-        record->frames = (uint32_t)record->at[words++];
+        uint32_t frames = (uint32_t)record->at[words];
+        record->same = (uint32_t)(record->at[words] >> 32);
+        words++;
+        if (frames > HAK_RECORD_DEPTH_MAX || record->same > frames || frames - record->same > left - words)
+            return false;
+        record->frames = frames - record->same;
         record->pcs = record->at + words;
         words += record->frames;
     }

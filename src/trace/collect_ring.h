@@ -39,7 +39,8 @@ typedef struct hak_record {
     uint64_t address;
     uint64_t size;
     uint32_t align_log2;
-    uint32_t frames; /* of a stack described here */
+    uint32_t same;   /* of a stack described here: frames that it shares with the one described before */
+    uint32_t frames; /* the others */
     const uint64_t *pcs;
 } hak_record;
 

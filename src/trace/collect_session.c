@@ -20,8 +20,8 @@
 #include "core/base/bits.h"
 #include "trace/collect_clock.h"
 #include "trace/collect_events.h"
+#include "trace/collect_merge.h"
 #include "trace/collect_proc.h"
-#include "trace/collect_run.h"
 
 #define CHUNK_BYTES    (HAK_RING_CHUNK * HAK_RING_BYTES)
 #define CHUNK_COUNT    (HAK_RING_COUNT / HAK_RING_CHUNK)
@@ -34,8 +34,6 @@
 #define RSS_LATER_NS   UINT64_C(100000000)
 #define RSS_EARLY_NS   UINT64_C(5000000000)
 #define REAP_EVERY_NS  UINT64_C(1000000000)
-#define FIRST_DEPTH    8     /* rings that wait for each other's frees, at most */
-#define OWNER_TRIES    20000 /* of 50 us: how long the end of another thread's realloc is waited for */
 #define CUT_EVERY_NS   UINT64_C(1000000000)  /* a member is ended after so long… */
 #define CUT_LATER_NS   UINT64_C(10000000000) /* …or so long, when it holds less than CUT_FEW records */
 #define CUT_FEW        1000
@@ -49,12 +47,8 @@ struct hak_session {
     hak_session_origin origin;
     int segment;
     hak_share *share;
-    size_t consumers_room; /* rings known so far */
-    hak_consumer *consumers;
+    hak_merge merge; /* the rings known so far */
     void *chunks[CHUNK_COUNT];
-    hak_consumer **heap; /* rings with a visible record up to the moment, earliest first */
-    hak_record *next;    /* of consumers[i], while in the heap */
-    size_t heap_count;
     hak_clock clock;
     hak_events events;
     hak_writer *writer;
@@ -68,7 +62,6 @@ struct hak_session {
     uint64_t reap_at_ns;
     uint64_t lost; /* of rings that have been given back */
     uint64_t checked, wrong, dynamic;
-    bool disturbed;     /* records were used out of the heap's order: it must be built anew */
     uint64_t cut_at_ns; /* when a member was ended last */
     uint64_t uncut;     /* records used since */
     _Atomic bool asked_to_stop;
@@ -97,6 +90,9 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
         hak_session_free(session);
         return NULL;
     }
+    session->merge.clock = &session->clock;
+    session->merge.events = &session->events;
+    session->merge.pid_fd = origin->pid_fd;
     session->start_ns = hak_clock_wall_ns();
     hak_share *share = session->share;
     share->size_bytes = HAK_SHARE_BYTES;
@@ -115,19 +111,13 @@ hak_session *hak_session_new(const hak_collect_options *options, const hak_sessi
 /* Gives back what only the recording needed. */
 static void release(hak_session *session)
 {
-    for (size_t i = 0; i < session->consumers_room; i++)
-        hak_stack_ids_done(&session->consumers[i].stacks);
+    for (size_t i = 0; i < session->merge.count; i++)
+        hak_stack_ids_done(&session->merge.consumers[i].stacks);
     for (size_t i = 0; i < CHUNK_COUNT; i++)
         if (session->chunks[i] != NULL)
             munmap(session->chunks[i], CHUNK_BYTES);
     hak_events_done(&session->events);
-    free(session->consumers);
-    free(session->heap);
-    free(session->next);
-    session->consumers = NULL;
-    session->heap = NULL;
-    session->next = NULL;
-    session->consumers_room = 0;
+    hak_merge_done(&session->merge);
     memset(session->chunks, 0, sizeof session->chunks);
 }
 
@@ -225,20 +215,12 @@ static bool know_rings(hak_session *session)
     uint32_t high = atomic_load(&session->share->rings_high);
     if (high > HAK_RING_COUNT)
         high = HAK_RING_COUNT;
-    if (high <= session->consumers_room)
+    if (high <= session->merge.count)
         return true;
-    hak_consumer *consumers = realloc(session->consumers, high * sizeof *consumers);
-    if (consumers != NULL)
-        session->consumers = consumers;
-    hak_consumer **heap = realloc(session->heap, high * sizeof(hak_consumer *));
-    if (heap != NULL)
-        session->heap = heap;
-    hak_record *next = realloc(session->next, high * sizeof *next);
-    if (next != NULL)
-        session->next = next;
-    if (consumers == NULL || heap == NULL || next == NULL)
+    if (!hak_merge_reserve(&session->merge, high))
         return false;
-    for (size_t i = session->consumers_room; i < high; i++) {
+    hak_consumer *consumers = session->merge.consumers;
+    for (size_t i = session->merge.count; i < high; i++) {
         size_t chunk = i / HAK_RING_CHUNK;
         if (session->chunks[chunk] == NULL) {
             void *at = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, session->segment,
@@ -250,7 +232,7 @@ static bool know_rings(hak_session *session)
         consumers[i] = (hak_consumer){.ring = &session->share->rings[i],
                                       .words = (const uint64_t *)((char *)session->chunks[chunk] +
                                                                   i % HAK_RING_CHUNK * HAK_RING_BYTES)};
-        session->consumers_room = i + 1;
+        session->merge.count = i + 1;
     }
     return true;
 }
@@ -298,11 +280,11 @@ static void give_back(hak_session *session, hak_consumer *consumer)
 static void reap(hak_session *session, uint64_t now_ns)
 {
     bool wanted = atomic_exchange(&session->share->rings_wanted, 0) != 0;
-    bool look = (now_ns >= session->reap_at_ns && session->consumers_room > 1) || wanted;
+    bool look = (now_ns >= session->reap_at_ns && session->merge.count > 1) || wanted;
     if (look)
         session->reap_at_ns = now_ns + REAP_EVERY_NS;
-    for (size_t i = 0; i < session->consumers_room; i++) {
-        hak_consumer *consumer = &session->consumers[i];
+    for (size_t i = 0; i < session->merge.count; i++) {
+        hak_consumer *consumer = &session->merge.consumers[i];
         uint32_t state = atomic_load(&consumer->ring->state);
         if (state == HAK_RING_FREE || atomic_load(&consumer->ring->head) >> 1 != consumer->tail)
             continue;
@@ -316,207 +298,6 @@ static void reap(hak_session *session, uint64_t now_ns)
         atomic_fetch_add(&session->share->rings_looked, 1);
 }
 
-/* ---- merging ---- */
-
-static bool earlier(const hak_session *session, size_t a, size_t b)
-{
-    const hak_consumer *base = session->consumers;
-    return session->next[session->heap[a] - base].stamp < session->next[session->heap[b] - base].stamp;
-}
-
-static void swap(hak_session *session, size_t a, size_t b)
-{
-    hak_consumer *moved = session->heap[a];
-    session->heap[a] = session->heap[b];
-    session->heap[b] = moved;
-}
-
-static void sift_down(hak_session *session, size_t at)
-{
-    for (;;) {
-        size_t least = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < session->heap_count; child++)
-            if (earlier(session, child, least))
-                least = child;
-        if (least == at)
-            return;
-        swap(session, at, least);
-        at = least;
-    }
-}
-
-static void sift_up(hak_session *session, size_t at)
-{
-    while (at > 0 && earlier(session, at, (at - 1) / 2)) {
-        swap(session, at, (at - 1) / 2);
-        at = (at - 1) / 2;
-    }
-}
-
-static bool peek(hak_session *session, hak_consumer *consumer, uint64_t limit)
-{
-    hak_record *next = &session->next[consumer - session->consumers];
-    return hak_consumer_peek(consumer, next) && next->stamp <= limit;
-}
-
-/* What its producer has appended by now. */
-static void look_again(hak_consumer *consumer)
-{
-    uint64_t visible = atomic_load_explicit(&consumer->ring->head, memory_order_acquire) >> 1;
-    if (visible >= consumer->visible && visible - consumer->tail <= HAK_RING_WORDS)
-        consumer->visible = visible;
-}
-
-/* The address that `record` allocates is still in the hands of the owner's realloc: its end comes first, if
- * need be from beyond the moment. */
-static void let_owner_end(hak_session *session, hak_consumer *owner, const hak_record *record)
-{
-    hak_record end;
-    session->disturbed = true;
-    for (unsigned tries = 0; tries < OWNER_TRIES; tries++) {
-        look_again(owner);
-        if (hak_consumer_peek(owner, &end)) {
-            bool ends = end.kind == HAK_OP_REALLOC || end.kind == HAK_OP_REALLOCARRAY;
-            bool before = end.kind == HAK_RECORD_ROW || end.kind == HAK_RECORD_MODULE_LOAD;
-            if (!ends && !before)
-                break;
-            hak_events_record(&session->events, owner, &end, hak_clock_ns(&session->clock, record->stamp),
-                              true);
-            hak_consumer_take(owner, &end);
-            if (before) /* its walk met new code */
-                continue;
-            return;
-        }
-        hak_consumer_release(owner); /* its ring may be full */
-        struct pollfd dead = {.fd = session->origin.pid_fd, .events = POLLIN};
-        struct timespec pause = {.tv_nsec = 50000};
-        if (session->origin.pid_fd >= 0 && poll(&dead, 1, 0) > 0)
-            break;
-        nanosleep(&pause, NULL);
-    }
-    owner->pending_gone = true;
-}
-
-static bool gives_up(const hak_record *record, uint64_t address)
-{
-    bool frees = record->kind == HAK_RECORD_REALLOC_BEGIN ||
-                 (record->kind < HAK_OP_COUNT && hak_op_class_of((hak_op)record->kind) == HAK_CLASS_FREE);
-    return frees && record->address == address;
-}
-
-static void use(hak_session *session, hak_consumer *consumer, const hak_record *record, unsigned depth);
-
-/* This ring up to and with its next record that gives the address up, if there is one by `until`. */
-static bool use_up_to_free(hak_session *session, hak_consumer *consumer, uint64_t address, uint64_t until,
-                           unsigned depth)
-{
-    hak_consumer ahead = *consumer;
-    hak_record record;
-    uint64_t end = 0;
-    while (end == 0 && hak_consumer_peek(&ahead, &record) && record.stamp <= until) {
-        hak_consumer_take(&ahead, &record);
-        if (gives_up(&record, address))
-            end = ahead.tail;
-    }
-    while (end != 0 && consumer->tail < end && hak_consumer_peek(consumer, &record))
-        use(session, consumer, &record, depth);
-    return end != 0;
-}
-
-/* `record` allocates an address that is still live here. Its stamp may have been read before the block was
- * there (ring.h), so the free that made it may be stamped a little later, in another ring: that comes first.
- * It has been published before the block could be handed out. */
-static void free_first(hak_session *session, const hak_record *record, unsigned depth)
-{
-    for (size_t i = 0; i < session->consumers_room; i++) {
-        hak_consumer *other = &session->consumers[i];
-        if (other->busy || other->broken)
-            continue;
-        look_again(other);
-        if (!use_up_to_free(session, other, record->address, record->stamp + HAK_RING_SLACK_TICKS, depth))
-            continue;
-        session->disturbed = true;
-        if (other->pending == record->address)
-            let_owner_end(session, other, record);
-        return;
-    }
-}
-
-/* depth: how many rings are waiting for this one. */
-static void use(hak_session *session, hak_consumer *consumer, const hak_record *record, unsigned depth)
-{
-    uint64_t time_ns = hak_clock_ns(&session->clock, record->stamp);
-    if (HAK_UNLIKELY(!hak_events_record(&session->events, consumer, record, time_ns, depth == FIRST_DEPTH))) {
-        consumer->busy = true;
-        free_first(session, record, depth + 1);
-        consumer->busy = false;
-        time_ns = hak_clock_ns(&session->clock, record->stamp);
-        hak_events_record(&session->events, consumer, record, time_ns, true);
-    }
-    hak_consumer_take(consumer, record);
-}
-
-/* Events of one ring while no other has an earlier one: the usual case costs no heap work. */
-static uint64_t drain_top(hak_session *session, uint64_t limit)
-{
-    hak_consumer *top = session->heap[0];
-    hak_record *next = &session->next[top - session->consumers];
-    uint64_t until = limit;
-    for (size_t child = 1; child <= 2 && child < session->heap_count; child++) {
-        uint64_t stamp = session->next[session->heap[child] - session->consumers].stamp;
-        if (stamp < until)
-            until = stamp;
-    }
-    uint64_t used = 0;
-    do {
-        used += hak_events_run(&session->events, top, &session->clock, until);
-        if (!peek(session, top, limit) || next->stamp > until)
-            break;
-        hak_consumer *owner =
-            hak_events_owner(&session->events, session->consumers, session->consumers_room, top, next);
-        if (HAK_UNLIKELY(owner != NULL)) {
-            let_owner_end(session, owner, next);
-            return used;
-        }
-        use(session, top, next, 0);
-        used++;
-        hak_consumer_release_part(top);
-    } while (!session->disturbed && peek(session, top, limit) && next->stamp <= until);
-    if (hak_consumer_peek(top, next) && next->stamp <= limit) {
-        sift_down(session, 0);
-    } else {
-        session->heap[0] = session->heap[--session->heap_count];
-        sift_down(session, 0);
-    }
-    return used;
-}
-
-static void build_heap(hak_session *session, uint64_t limit)
-{
-    session->disturbed = false;
-    session->heap_count = 0;
-    for (size_t i = 0; i < session->consumers_room; i++)
-        if (peek(session, &session->consumers[i], limit)) {
-            session->heap[session->heap_count] = &session->consumers[i];
-            sift_up(session, session->heap_count++);
-        }
-}
-
-/* Uses all records up to `limit`; returns how many. */
-static uint64_t merge(hak_session *session, uint64_t limit)
-{
-    uint64_t used = 0;
-    build_heap(session, limit);
-    while (session->heap_count > 0) {
-        used += drain_top(session, limit);
-        if (HAK_UNLIKELY(session->disturbed))
-            build_heap(session, limit);
-    }
-    for (size_t i = 0; i < session->consumers_room; i++)
-        hak_consumer_release(&session->consumers[i]);
-    return used;
-}
-
 /* ---- rounds ---- */
 
 static void sample_rss(hak_session *session, uint64_t now_ns)
@@ -526,8 +307,8 @@ static void sample_rss(hak_session *session, uint64_t now_ns)
         return;
     session->rss_at_ns = now_ns + (elapsed < RSS_EARLY_NS ? RSS_EVERY_NS : RSS_LATER_NS);
     uint64_t rss = hak_proc_rss_bytes(session->origin.pid);
-    for (size_t i = 0; i < session->consumers_room; i++) { /* without our own rings */
-        uint64_t written = (atomic_load(&session->consumers[i].ring->head) >> 1) * 8;
+    for (size_t i = 0; i < session->merge.count; i++) { /* without our own rings */
+        uint64_t written = (atomic_load(&session->merge.consumers[i].ring->head) >> 1) * 8;
         uint64_t touched =
             hak_align_up(written < HAK_RING_BYTES ? written : HAK_RING_BYTES, HAK_OS_PAGE_BYTES);
         rss -= rss < touched ? rss : touched;
@@ -544,8 +325,8 @@ static void stop(hak_session *session, hak_trace_end end)
 {
     uint32_t running = 0;
     atomic_compare_exchange_strong(&session->share->stopped, &running, end);
-    for (size_t i = 0; i < session->consumers_room; i++)
-        atomic_store(&session->consumers[i].ring->limit, 0); /* partner: hak_thread_room */
+    for (size_t i = 0; i < session->merge.count; i++)
+        atomic_store(&session->merge.consumers[i].ring->limit, 0); /* partner: hak_thread_room */
 }
 
 static void check_limits(hak_session *session, uint64_t now_ns)
@@ -578,10 +359,10 @@ static uint64_t round_once(hak_session *session, bool dead)
     atomic_fetch_add(&session->share->beat, 1);
     if (!know_rings(session))
         stop(session, HAK_END_MEMORY);
-    for (size_t i = 0; i < session->consumers_room; i++)
-        all_outside &= see(&session->consumers[i], dead);
+    for (size_t i = 0; i < session->merge.count; i++)
+        all_outside &= see(&session->merge.consumers[i], dead);
     uint64_t limit = dead ? UINT64_MAX : all_outside ? moment : session->merged_to;
-    uint64_t used = merge(session, limit);
+    uint64_t used = hak_merge_run(&session->merge, limit);
     if (all_outside)
         session->merged_to = moment;
     uint64_t now_ns = hak_os_monotonic_ns();
@@ -617,38 +398,24 @@ static uint64_t end_of(hak_session *session)
     return atomic_load(&session->share->stopped);
 }
 
-static void finish(hak_session *session, hak_collect_message *report)
+static hak_trace_tail tail_of(hak_session *session)
 {
-    hak_events *events = &session->events;
-    hak_trace_error error = {.text = ""};
-    for (size_t i = 0; i < session->consumers_room; i++) {
-        hak_consumer *consumer = &session->consumers[i];
-        if (consumer->broken)
-            events->lost++;
-        add_counts(session, consumer->ring);
-    }
-    for (unsigned ms = 0;
-         session->origin.plain_name && session->status == UNKNOWN_STATUS && ms < STATUS_WAIT_MS; ms++)
-        poll(NULL, 0, 1);
-    hak_writer_flush(session->writer); /* what does not fit any more is known from here on */
+    const hak_events *events = &session->events;
     uint32_t status = atomic_load(&session->status);
-    hak_trace_tail tail = {.ended = true,
-                           .duration_ns = session->clock.last_ns,
-                           .events_lost = session->lost + events->lost + atomic_load(&session->share->lost),
-                           .walks = events->allocations,
-                           .walks_checked = session->checked,
-                           .walks_wrong = session->wrong,
-                           .walks_dynamic = session->dynamic,
-                           .exit_status = status == UNKNOWN_STATUS ? 0 : status,
-                           .end = end_of(session)};
-    int failure = hak_writer_failure(session->writer);
-    report->end = (uint32_t)tail.end;
-    if (failure != 0)
-        snprintf(report->note, sizeof report->note, "%s", strerror(failure));
-    if (hak_writer_finish(session->writer, &tail, &error) != 0) {
-        report->failed = 1;
-        snprintf(report->note, sizeof report->note, "%s", error.text);
-    }
+    return (hak_trace_tail){.ended = true,
+                            .duration_ns = session->clock.last_ns,
+                            .events_lost = session->lost + events->lost + atomic_load(&session->share->lost),
+                            .walks = events->allocations,
+                            .walks_checked = session->checked,
+                            .walks_wrong = session->wrong,
+                            .walks_dynamic = session->dynamic,
+                            .exit_status = status == UNKNOWN_STATUS ? 0 : status,
+                            .end = end_of(session)};
+}
+
+static void fill_in(const hak_session *session, const hak_trace_tail *tail, hak_collect_message *report)
+{
+    const hak_events *events = &session->events;
     struct stat file;
     report->file_bytes = stat(session->path, &file) == 0 ? (uint64_t)file.st_size : 0;
     report->kind = HAK_COLLECT_DONE;
@@ -657,13 +424,38 @@ static void finish(hak_session *session, hak_collect_message *report)
     report->temporary = events->temporary;
     report->peak_bytes = events->peak_bytes;
     report->left_bytes = events->live_bytes;
-    report->lost = tail.events_lost;
-    report->walks_checked = tail.walks_checked;
-    report->walks_wrong = tail.walks_wrong;
+    report->lost = tail->events_lost;
+    report->walks_checked = tail->walks_checked;
+    report->walks_wrong = tail->walks_wrong;
     report->threads = events->threads;
     report->sampled = session->options.sample_bytes != 0;
-    report->duration_ns = tail.duration_ns;
+    report->duration_ns = tail->duration_ns;
+    report->end = (uint32_t)tail->end;
     snprintf(report->path, sizeof report->path, "%s", session->path);
+}
+
+static void finish(hak_session *session, hak_collect_message *report)
+{
+    hak_trace_error error = {.text = ""};
+    for (size_t i = 0; i < session->merge.count; i++) {
+        hak_consumer *consumer = &session->merge.consumers[i];
+        if (consumer->broken)
+            session->events.lost++;
+        add_counts(session, consumer->ring);
+    }
+    for (unsigned ms = 0;
+         session->origin.plain_name && session->status == UNKNOWN_STATUS && ms < STATUS_WAIT_MS; ms++)
+        poll(NULL, 0, 1);
+    hak_writer_flush(session->writer); /* what does not fit any more is known from here on */
+    hak_trace_tail tail = tail_of(session);
+    int failure = hak_writer_failure(session->writer);
+    if (failure != 0)
+        snprintf(report->note, sizeof report->note, "%s", strerror(failure));
+    if (hak_writer_finish(session->writer, &tail, &error) != 0) {
+        report->failed = 1;
+        snprintf(report->note, sizeof report->note, "%s", error.text);
+    }
+    fill_in(session, &tail, report);
 }
 
 void hak_session_run(hak_session *session, hak_collect_message *report)

@@ -5,23 +5,22 @@
 #include "core/base/types.h"
 #include "trace/writer.h"
 
-/* Zeroed: no number stands for anything. Of the last stack all is kept: the next one mostly differs in its
- * innermost frames only. */
+/* Zeroed: no number stands for anything. The next stack mostly differs from the last one in its innermost
+ * frames only. */
 typedef struct hak_stack_ids {
     uint32_t *contexts; /* by number */
     size_t room;
-    uint64_t *last_pcs;      /* outermost first */
-    uint32_t *last_contexts; /* of the stack up to each of these */
-    size_t last_pcs_room;
-    size_t last_contexts_room;
+    uint32_t *last; /* context of the last stack up to each of its frames, outermost first */
+    size_t last_room;
     uint32_t last_count;
 } hak_stack_ids;
 
 void hak_stack_ids_done(hak_stack_ids *ids);
 
-/* The context of these frames, innermost first; it is what `id` stands for from now on, unless that is 0. */
+/* The context of these frames, innermost first, and the outermost `same` ones of the last stack; it is what
+ * `id` stands for from now on, unless that is 0. */
 uint32_t hak_stack_ids_set(hak_stack_ids *ids, uint32_t id, const uint64_t *pcs, uint32_t count,
-                           hak_writer *writer);
+                           uint32_t same, hak_writer *writer);
 
 /* HAK_CONTEXT_NONE for a number that was never set. */
 HAK_INLINE uint32_t hak_stack_ids_get(const hak_stack_ids *ids, uint32_t id)

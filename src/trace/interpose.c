@@ -37,10 +37,9 @@ static void *aside(hak_thread *self, hak_op op, void *block, size_t size, unsign
     return block;
 }
 
-HAK_EXPORT void *malloc(size_t size)
+static HAK_NOINLINE void *record_malloc(size_t size, hak_hook hook)
 {
     hak_thread *self = &hak_self;
-    hak_hook hook = HAK_HOOK();
     if (HAK_UNLIKELY(!hak_enter(self, hook)))
         return aside(self, HAK_OP_MALLOC, hak_next.malloc(size), size, 0, hook);
     void *block = hak_next.malloc(size);
@@ -49,11 +48,18 @@ HAK_EXPORT void *malloc(size_t size)
     return block;
 }
 
-HAK_INLINE void free_as(void *block, hak_op op, hak_hook hook)
+HAK_EXPORT void *malloc(size_t size)
+{
+    if (hak_sample_passes(&hak_self, size))
+        return hak_next.malloc(size);
+    void *block = record_malloc(size, HAK_HOOK());
+    HAK_HOOK_STAYS();
+    return block;
+}
+
+static HAK_NOINLINE void record_free(void *block, hak_op op, hak_hook hook)
 {
     hak_thread *self = &hak_self;
-    if (HAK_UNLIKELY(hak_next_is_ours(block)))
-        return;
     if (HAK_UNLIKELY(!hak_enter(self, hook))) {
         hak_sample_free(self, op, block, hook);
         hak_next.free(block);
@@ -62,6 +68,18 @@ HAK_INLINE void free_as(void *block, hak_op op, hak_hook hook)
     hak_put_free(self, op, block);
     hak_next.free(block);
     hak_leave(self);
+}
+
+HAK_INLINE void free_as(void *block, hak_op op, hak_hook hook)
+{
+    if (HAK_UNLIKELY(hak_next_is_ours(block)))
+        return;
+    if (hak_sample_passes_free(&hak_self, block)) {
+        hak_next.free(block);
+        return;
+    }
+    record_free(block, op, hook);
+    HAK_HOOK_STAYS();
 }
 
 HAK_EXPORT void free(void *block)
@@ -90,13 +108,15 @@ HAK_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
 HAK_EXPORT void *calloc(size_t count, size_t size)
 {
     hak_thread *self = &hak_self;
-    hak_hook hook = HAK_HOOK();
-    if (HAK_UNLIKELY(!hak_enter(self, hook)))
-        return aside(self, HAK_OP_CALLOC, hak_next.calloc(count, size), count * size, 0, hook);
-    void *block = hak_next.calloc(count, size);
     size_t total;
     if (__builtin_mul_overflow(count, size, &total))
         total = SIZE_MAX;
+    if (hak_sample_passes(self, total))
+        return hak_next.calloc(count, size);
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(!hak_enter(self, hook)))
+        return aside(self, HAK_OP_CALLOC, hak_next.calloc(count, size), total, 0, hook);
+    void *block = hak_next.calloc(count, size);
     hak_put_alloc(self, HAK_OP_CALLOC, failed_if(block), block, total, 0, hook);
     hak_leave(self);
     return block;
@@ -117,6 +137,8 @@ static void *realloc_as(void *block, size_t size, hak_op op, hak_hook hook)
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return move_out(block, size);
+    if (hak_sample_passes_free(self, block) && hak_sample_passes(self, size))
+        return hak_next.realloc(block, size);
     if (HAK_UNLIKELY(!hak_enter(self, hook))) {
         hak_sample_free(self, HAK_OP_FREE, block, hook); /* what it returns is a block as any other */
         return aside(self, op, hak_next.realloc(block, size), size, 0, hook);

@@ -26,32 +26,40 @@ static void *run_time_new(const char *name, size_t size, size_t alignment, const
     return aligned(size, alignment, nothrow);
 }
 
-HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignment, const void *nothrow,
-                        hak_hook hook)
+/* NULL: there is no memory, or an exception is to be thrown. */
+static HAK_NOINLINE void *record_new(hak_op op, size_t size, size_t alignment, bool nothrow, hak_hook hook)
 {
     hak_thread *self = &hak_self;
-    bool record = hak_enter(self, hook);
     size_t asked = size == 0 ? 1 : size;
+    bool record = hak_enter(self, hook);
     void *block = alignment == 0
                       ? hak_next.malloc(asked)
                       : hak_next.memalign(alignment, asked); /* aligned_alloc wants whole multiples */
     if (HAK_LIKELY(record)) {
         if (HAK_LIKELY(block != NULL))
-            hak_put_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
+            hak_put_alloc(self, op, nothrow ? HAK_RECORD_NOTHROW : 0, block, size,
                           hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, hook);
         hak_leave(self);
     } else if (block != NULL) {
-        hak_sample_alloc(self, op, nothrow != NULL ? HAK_RECORD_NOTHROW : 0, block, size,
+        hak_sample_alloc(self, op, nothrow ? HAK_RECORD_NOTHROW : 0, block, size,
                          hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, hook);
     }
+    return block;
+}
+
+HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignment, const void *nothrow,
+                        hak_hook hook)
+{
+    void *block = alignment == 0 && hak_sample_passes(&hak_self, size)
+                      ? hak_next.malloc(size == 0 ? 1 : size)
+                      : record_new(op, size, alignment, nothrow != NULL, hook);
+    HAK_HOOK_STAYS();
     return HAK_LIKELY(block != NULL) ? block : run_time_new(name, size, alignment, nothrow);
 }
 
-HAK_INLINE void delete_as(void *block, hak_op op, hak_hook hook)
+static HAK_NOINLINE void record_delete(void *block, hak_op op, hak_hook hook)
 {
     hak_thread *self = &hak_self;
-    if (HAK_UNLIKELY(hak_next_is_ours(block)))
-        return;
     bool record = hak_enter(self, hook);
     if (HAK_LIKELY(record))
         hak_put_free(self, op, block);
@@ -60,6 +68,18 @@ HAK_INLINE void delete_as(void *block, hak_op op, hak_hook hook)
     hak_next.free(block);
     if (HAK_LIKELY(record))
         hak_leave(self);
+}
+
+HAK_INLINE void delete_as(void *block, hak_op op, hak_hook hook)
+{
+    if (HAK_UNLIKELY(hak_next_is_ours(block)))
+        return;
+    if (hak_sample_passes_free(&hak_self, block)) {
+        hak_next.free(block);
+        return;
+    }
+    record_delete(block, op, hook);
+    HAK_HOOK_STAYS();
 }
 
 /* Columns: mangled name, operation. */

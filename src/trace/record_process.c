@@ -22,6 +22,7 @@
 #include "trace/record_modules.h"
 #include "trace/record_next.h"
 #include "trace/record_put.h"
+#include "trace/record_sample.h"
 #include "trace/trace_format.h"
 #include "trace/record_unwinder.h"
 
@@ -353,6 +354,8 @@ static bool thread_claim(hak_thread *self)
     atomic_store(&ring->limit, 0); /* the first record looks at the consumer */
     self->stamp_high = UINT32_MAX; /* none: the first record tells its time */
     self->walk->counts = (hak_walk_counts){0};
+    self->walk->told_count = 0;
+    hak_walk_forget(self->walk);
     if (self->seen.memory == NULL)
         hak_seen_init(&self->seen);
     hak_seen_clear(&self->seen);
@@ -534,6 +537,7 @@ void hak_process_start(void)
     hak_next_resolve();
     self->inside_pc = here.pc;
     self->inside_sp = here.sp;
+    pthread_atfork(NULL, NULL, hak_sample_forked);
     ending_key_made = pthread_key_create(&ending_key, thread_end) == 0;
     bool had_joined = atomic_load(&state) == PROCESS_ON;
     if (process_join(self, true)) {

@@ -40,6 +40,7 @@ static HAK_COLD hak_seen_stack *check(hak_thread *self, hak_seen_stack *stack, h
 {
     hak_walk *walk = self->walk;
     if (stack != NULL) {
+        hak_walk_forget(walk);
         walk->count = stack->frames;
         for (unsigned i = 0; i < stack->frames; i++)
             walk->pcs[i] = hak_seen_pc(stack, i);
@@ -70,17 +71,33 @@ static hak_seen_stack *stack_of(hak_thread *self, hak_frame caller)
     return stack;
 }
 
+static uintptr_t pc_of(const hak_walk *walk, const hak_seen_stack *stack, unsigned frame)
+{
+    return stack != NULL ? hak_seen_pc(stack, frame) : walk->pcs[frame];
+}
+
+/* How many of the outermost frames are those of the stack told last. */
+static unsigned same_as_told(const hak_walk *walk, const hak_seen_stack *stack, unsigned frames)
+{
+    unsigned max = frames < walk->told_count ? frames : walk->told_count;
+    unsigned same = 0;
+    while (same < max && walk->told[same] == pc_of(walk, stack, frames - 1 - same))
+        same++;
+    return same;
+}
+
 HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags, const void *block,
                                      size_t size, unsigned align_log2, hak_frame caller)
 {
-    const hak_walk *walk = self->walk;
+    hak_walk *walk = self->walk;
     hak_seen_stack *stack = stack_of(self, caller);
     bool tell = stack == NULL || !stack->told;
     unsigned frames = !tell ? 0 : stack != NULL ? stack->frames : walk->count;
+    unsigned same = tell ? same_as_told(walk, stack, frames) : 0;
     bool moved_from = (flags & HAK_RECORD_MOVED_FROM) != 0;
     bool wide =
         size > HAK_SMALL_SIZE_MAX || align_log2 != 0 || (flags & ~(unsigned)HAK_RECORD_MOVED_FROM) != 0;
-    size_t words = 2 + (wide ? 2 : 0) + (tell ? 1 + frames : 0);
+    size_t words = 2 + (wide ? 2 : 0) + (tell ? 1 + frames - same : 0);
     unsigned form = (moved_from ? HAK_RECORD_MOVED_FROM : 0) | (wide ? HAK_RECORD_WIDE : 0) |
                     (tell ? HAK_RECORD_STACK : 0);
     uint64_t *at = hak_reserve(self, words, HAK_WEIGHT_EVENT);
@@ -94,9 +111,10 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
         *next++ = align_log2 | (flags & (HAK_RECORD_FAILED | HAK_RECORD_NOTHROW));
     }
     if (tell) {
-        *next++ = frames;
-        for (unsigned i = 0; i < frames; i++)
-            *next++ = stack != NULL ? hak_seen_pc(stack, i) : walk->pcs[i];
+        *next++ = frames | (uint64_t)same << 32;
+        for (unsigned i = 0; i < frames - same; i++)
+            *next++ = walk->told[frames - 1 - i] = pc_of(walk, stack, i);
+        walk->told_count = frames;
     }
     hak_publish(self, words);
     if (stack != NULL)

@@ -11,12 +11,12 @@
 #define BUCKET_BITS  15
 #define BUCKET_SLOTS 8
 #define LEFT_MAX     ((double)(UINT64_C(1) << 50))
-#define SIZE_MAX_ONE ((size_t)1 << 50)
 
 static struct {
     alignas(HAK_CACHE_LINE) _Atomic uintptr_t blocks[BUCKET_SLOTS];
 } buckets[1 << BUCKET_BITS];
 static _Atomic uint8_t overflowed[1 << BUCKET_BITS];
+_Atomic uint8_t hak_sample_pages[1 << HAK_SAMPLE_PAGE_BITS];
 
 static bool sampling(void)
 {
@@ -28,9 +28,19 @@ static size_t bucket_of(uintptr_t address)
     return (size_t)(hak_mix64(address) >> (64 - BUCKET_BITS));
 }
 
+static void add_to_page(uintptr_t address, int step)
+{
+    _Atomic uint8_t *page = hak_sample_page((const void *)address);
+    uint8_t had = atomic_load(page);
+    while (had != HAK_SAMPLE_MANY && !atomic_compare_exchange_weak(page, &had, (uint8_t)(had + step)))
+        continue;
+}
+
+/* The page says so first, and longest. A block that finds no place keeps it for ever. */
 static void keep(uintptr_t address)
 {
     size_t bucket = bucket_of(address);
+    add_to_page(address, 1);
     for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
         uintptr_t unused = 0;
         if (atomic_compare_exchange_strong(&buckets[bucket].blocks[i], &unused, address))
@@ -44,8 +54,12 @@ static bool take(uintptr_t address)
     size_t bucket = bucket_of(address);
     for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
         uintptr_t held = atomic_load_explicit(&buckets[bucket].blocks[i], memory_order_relaxed);
-        if (HAK_UNLIKELY(held == address))
-            return atomic_compare_exchange_strong(&buckets[bucket].blocks[i], &held, 0);
+        if (HAK_UNLIKELY(held == address)) {
+            bool taken = atomic_compare_exchange_strong(&buckets[bucket].blocks[i], &held, 0);
+            if (taken)
+                add_to_page(address, -1);
+            return taken;
+        }
     }
     return atomic_load_explicit(&overflowed[bucket], memory_order_relaxed) != 0;
 }
@@ -68,7 +82,7 @@ static double log_of(double x)
 }
 
 /* Bytes up to the next sample: exponentially distributed. */
-static int64_t draw(hak_thread *self)
+static uint64_t draw(hak_thread *self)
 {
     uint64_t x = self->sample_random; /* xorshift64 (Marsaglia, 2003) */
     x ^= x << 13;
@@ -77,13 +91,18 @@ static int64_t draw(hak_thread *self)
     self->sample_random = x;
     double uniform = (double)((x >> 11) + 1) * 0x1p-53;
     double bytes = -log_of(uniform) * (double)hak_sample_bytes;
-    return bytes < 1 ? 1 : bytes < LEFT_MAX ? (int64_t)bytes : (int64_t)LEFT_MAX;
+    return bytes < 1 ? 1 : bytes < LEFT_MAX ? (uint64_t)bytes : (uint64_t)LEFT_MAX;
 }
 
 static void seed(hak_thread *self)
 {
     self->sample_random = hak_mix64(hak_tsc() ^ (uintptr_t)self) | 1;
     self->sample_left = draw(self);
+}
+
+void hak_sample_forked(void)
+{
+    hak_self.sample_left = 0;
 }
 
 bool hak_sample_enter(hak_thread *self, hak_hook hook)
@@ -111,14 +130,17 @@ void hak_sample_alloc(hak_thread *self, hak_op op, unsigned flags, const void *b
         return;
     if (HAK_UNLIKELY(self->sample_random == 0))
         seed(self);
-    self->sample_left -= (int64_t)(size == 0 ? 1 : size < SIZE_MAX_ONE ? size : SIZE_MAX_ONE);
-    if (HAK_UNLIKELY(self->sample_left <= 0))
+    if (!hak_sample_passes(self, size))
         sample(self, op, flags, block, size, align_log2, hook);
 }
 
 void hak_sample_free(hak_thread *self, hak_op op, const void *block, hak_hook hook)
 {
-    if (!sampling() || block == NULL || HAK_LIKELY(!take((uintptr_t)block)))
+    if (!sampling() || block == NULL)
+        return;
+    if (HAK_UNLIKELY(self->sample_random == 0))
+        seed(self);
+    if (!take((uintptr_t)block))
         return;
     int saved = errno;
     if (hak_thread_enter_sample(self, hak_hook_caller(hook))) {

@@ -14,7 +14,7 @@
 
 #include "trace/record_walk.h"
 
-#define HAK_SEEN_BUDGET_BYTES (28 * HAK_MIB)
+#define HAK_SEEN_BUDGET_BYTES (20 * HAK_MIB)
 #define HAK_SEEN_STRIDE       4          /* words are compared so many at a time */
 #define HAK_SEEN_PLACES       (1u << 16) /* words above sp that a narrow stack can name */
 

@@ -21,9 +21,9 @@
 /* The frame that a walk stands on. */
 typedef struct position {
     hak_frame frame;
-    uintptr_t bp_at; /* where BP was loaded from; 0: it is the hook's caller's, or noted already */
-    bool bp_entry;   /* it is the hook's caller's */
-    bool exact;      /* pc is where a signal came, not a return address */
+    uintptr_t bp_at; /* as in hak_walk_mark */
+    bool bp_entry;
+    bool exact; /* pc is where a signal came, not a return address */
 } position;
 
 typedef struct context {
@@ -31,6 +31,8 @@ typedef struct context {
     hak_stack stack;
     bool own_stack;  /* the thread's: the unwinder may be asked */
     unsigned extras; /* words beside return addresses, kept at the end of the arrays during the walk */
+    unsigned words;  /* return addresses */
+    unsigned next;   /* frames of the last walk before this one are not met any more */
 } context;
 
 _Atomic uint32_t hak_walk_age = 1;
@@ -47,16 +49,34 @@ static bool unwinder_fits(const context *c)
            here - c->stack.low > HAK_UNWINDER_STACK_BYTES;
 }
 
-hak_walk *hak_walk_new(unsigned depth, uint32_t seed)
+static uintptr_t *lay_out(hak_walk_path *path, uintptr_t *at, unsigned depth)
 {
     size_t words = HAK_WALK_WORDS_MAX(depth);
-    size_t size_bytes = sizeof(hak_walk) + (depth + 2 * words) * sizeof(uintptr_t);
+    path->pcs = at;
+    path->places = path->pcs + depth;
+    path->values = path->places + words;
+    path->marks = (hak_walk_mark *)(path->values + words);
+    return (uintptr_t *)(path->marks + depth);
+}
+
+static void use_path(hak_walk *walk, unsigned now)
+{
+    walk->now = now;
+    walk->pcs = walk->paths[now].pcs;
+    walk->places = walk->paths[now].places;
+    walk->values = walk->paths[now].values;
+}
+
+hak_walk *hak_walk_new(unsigned depth, uint32_t seed)
+{
+    size_t path_words = depth + 2 * HAK_WALK_WORDS_MAX(depth);
+    size_t path_bytes = path_words * sizeof(uintptr_t) + depth * sizeof(hak_walk_mark);
+    size_t size_bytes = sizeof(hak_walk) + 2 * path_bytes + depth * sizeof(uintptr_t);
     hak_walk *walk = hak_os_reserve(hak_align_up(size_bytes, HAK_OS_PAGE_BYTES), HAK_OS_PAGE_BYTES);
     if (walk == NULL)
         return NULL;
-    walk->pcs = (uintptr_t *)(walk + 1);
-    walk->places = walk->pcs + depth;
-    walk->values = walk->places + words;
+    walk->told = lay_out(&walk->paths[1], lay_out(&walk->paths[0], (uintptr_t *)(walk + 1), depth), depth);
+    use_path(walk, 0);
     walk->depth = depth;
     walk->random = seed | 1;
     walk->until_check = 1;
@@ -190,24 +210,104 @@ static bool step(context *c, position *at)
     return true;
 }
 
+static void mark(const context *c, unsigned frame, const position *at)
+{
+    c->walk->paths[c->walk->now].marks[frame] =
+        (hak_walk_mark){at->frame.sp, at->frame.bp, at->bp_at, c->extras, at->bp_entry};
+}
+
+/* The words from frame `from` of the last walk outwards are as they were. */
+static bool words_hold(context *c, const hak_walk_path *last, unsigned from)
+{
+    if (from < last->steps && !hak_stack_holds(c->stack, last->places[last->steps - 1], 8)) {
+        c->next = last->count; /* of another thread, whose ring this was */
+        return false;
+    }
+    for (unsigned i = from; i < last->steps; i++) /* from above SP to the outermost */
+        if (load(last->places[i]) != last->values[i]) {
+            c->next = i + 1;
+            return false;
+        }
+    unsigned later = last->steps + last->extras - last->marks[from].extras;
+    for (unsigned i = last->steps; i < later; i++)
+        if (!hak_stack_holds(c->stack, last->places[i], 8) || load(last->places[i]) != last->values[i]) {
+            c->next = last->count;
+            return false;
+        }
+    return true;
+}
+
+/* The frames behind `from` of the last walk, as far as depth allows. */
+static void take_over(context *c, const hak_walk_path *last, unsigned from, position *at)
+{
+    hak_walk *walk = c->walk;
+    hak_walk_mark *marks = walk->paths[walk->now].marks;
+    unsigned room = walk->depth - walk->count;
+    unsigned frames = last->count - from - 1 < room ? last->count - from - 1 : room;
+    unsigned words = last->steps - from < room ? last->steps - from : room;
+    unsigned base = c->extras;
+    unsigned before = last->marks[from].extras;
+    unsigned behind = frames < last->count - from - 1 ? last->marks[from + frames].extras : last->extras;
+    for (unsigned i = before; i < behind; i++)
+        note(c, last->places[last->steps + last->extras - 1 - i]);
+    memcpy(walk->places + c->words, last->places + from, words * sizeof(uintptr_t));
+    memcpy(walk->values + c->words, last->values + from, words * sizeof(uintptr_t));
+    memcpy(walk->pcs + walk->count, last->pcs + from + 1, frames * sizeof(uintptr_t));
+    for (unsigned i = 0; i < frames; i++) {
+        marks[walk->count + i] = last->marks[from + 1 + i];
+        marks[walk->count + i].extras = base + (last->marks[from + 1 + i].extras - before);
+    }
+    walk->entry_bp |= at->bp_entry && last->entry_bp;
+    c->words += words;
+    walk->count += frames;
+    const hak_walk_mark *end = &marks[walk->count - 1];
+    *at = (position){.frame = {walk->pcs[walk->count - 1], end->sp, end->bp},
+                     .bp_at = end->bp_at,
+                     .bp_entry = end->bp_entry};
+}
+
+typedef enum meeting { MEETS_NOT, MEETS, MEETS_TO_THE_END } meeting;
+
+/* Has the walk come to a frame of the last one? Then it is taken over from there on. */
+static meeting meet(context *c, position *at)
+{
+    const hak_walk_path *last = &c->walk->paths[c->walk->now ^ 1];
+    while (c->next < last->count && last->marks[c->next].sp < at->frame.sp)
+        c->next++;
+    if (c->next >= last->count)
+        return MEETS_NOT;
+    unsigned from = c->next;
+    const hak_walk_mark *known = &last->marks[from];
+    if (known->sp != at->frame.sp || last->pcs[from] != at->frame.pc || known->bp != at->frame.bp ||
+        known->bp_at != at->bp_at || known->bp_entry != at->bp_entry || at->exact ||
+        !words_hold(c, last, from))
+        return MEETS_NOT;
+    take_over(c, last, from, at);
+    c->next = last->count;
+    return last->count < c->walk->depth ? MEETS_TO_THE_END : MEETS;
+}
+
 static void walk_out(context *c, hak_frame start)
 {
     hak_walk *walk = c->walk;
     position at = {.frame = start, .bp_entry = true};
-    unsigned words = 0;
     walk->pcs[0] = start.pc;
     walk->count = 1;
+    mark(c, 0, &at);
     while (walk->count < walk->depth && step(c, &at)) {
-        walk->places[words] = at.frame.sp - 8;
-        walk->values[words++] = at.frame.pc; /* not lasting where that is not so */
+        walk->places[c->words] = at.frame.sp - 8;
+        walk->values[c->words++] = at.frame.pc; /* not lasting where that is not so */
         if (at.frame.pc == 0 || at.frame.pc > CODE_PC_MAX)
             break;
+        mark(c, walk->count, &at);
         walk->pcs[walk->count++] = at.frame.pc;
+        if (meet(c, &at) == MEETS_TO_THE_END)
+            break;
     }
     size_t last = HAK_WALK_WORDS_MAX(walk->depth) - 1;
-    memmove(walk->places + words, walk->places + last + 1 - c->extras, c->extras * sizeof(uintptr_t));
-    memmove(walk->values + words, walk->values + last + 1 - c->extras, c->extras * sizeof(uintptr_t));
-    walk->words = words + c->extras;
+    memmove(walk->places + c->words, walk->places + last + 1 - c->extras, c->extras * sizeof(uintptr_t));
+    memmove(walk->values + c->words, walk->values + last + 1 - c->extras, c->extras * sizeof(uintptr_t));
+    walk->words = c->words + c->extras;
 }
 
 /* Readable bytes from sp up, on a stack that nobody told us about. */
@@ -222,12 +322,26 @@ static hak_stack probe(uintptr_t sp)
 void hak_walk_take(hak_walk *walk, hak_frame frame)
 {
     context c = {.walk = walk, .stack = hak_stack_of(frame.sp)};
+    uint32_t age = atomic_load_explicit(&hak_walk_age, memory_order_relaxed);
+    const hak_walk_path *last = &walk->paths[walk->now];
+    use_path(walk, walk->now ^ 1);
+    hak_walk_path *path = &walk->paths[walk->now];
+    path->usable = false;
+    atomic_signal_fence(memory_order_seq_cst); /* a signal's handler may jump out of here for good */
     c.own_stack = c.stack.high != 0;
     walk->lasting = c.own_stack;
     walk->entry_bp = false;
     if (HAK_UNLIKELY(!c.own_stack))
         c.stack = probe(frame.sp);
+    c.next = c.own_stack && last->usable && last->age == age ? 1 : UINT32_MAX;
     walk_out(&c, frame);
+    path->count = walk->count;
+    path->steps = c.words;
+    path->extras = c.extras;
+    path->age = age;
+    path->entry_bp = walk->entry_bp;
+    atomic_signal_fence(memory_order_seq_cst);
+    path->usable = walk->lasting;
 }
 
 bool hak_walk_check(hak_walk *walk, hak_frame frame, const uintptr_t *pcs, unsigned count)

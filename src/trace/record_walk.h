@@ -8,6 +8,10 @@
  * loaded from is in the list. A walk that anything else had a part in (the unwinder, a signal frame, a stack
  * that is not the thread's own) is not `lasting`. Rows change only with hak_walk_age.
  *
+ * By the same reasoning a walk that comes to a frame of the last one (same pc, SP, BP, and BP's origin) and
+ * finds the last one's words from there on as they were takes over its frames from there on: calls are mostly
+ * made from near where the last ones were made.
+ *
  * A hak_walk belongs to one thread; no function here takes a lock, allocates, or reads outside the given
  * stack. */
 #ifndef HAK_TRACE_RECORD_WALK_H
@@ -24,6 +28,29 @@ typedef struct hak_walk_counts {
     uint64_t dynamic;
 } hak_walk_counts;
 
+/* What a walk knew on a frame, beside its pc. */
+typedef struct hak_walk_mark {
+    uintptr_t sp;
+    uintptr_t bp;
+    uintptr_t bp_at; /* where BP was loaded from; 0: it is the hook's caller's, or noted already */
+    unsigned extras; /* words noted so far */
+    bool bp_entry;   /* it is the hook's caller's */
+} hak_walk_mark;
+
+/* A walk that was taken. */
+typedef struct hak_walk_path {
+    uintptr_t *pcs;
+    uintptr_t *places;
+    uintptr_t *values;
+    hak_walk_mark *marks;
+    unsigned count;  /* pcs */
+    unsigned steps;  /* words that are return addresses */
+    unsigned extras; /* words after them: those noted last come first */
+    uint32_t age;
+    bool entry_bp;
+    bool usable; /* whole, and lasting */
+} hak_walk_path;
+
 typedef struct hak_walk {
     unsigned depth; /* frames wanted */
     unsigned count;
@@ -37,7 +64,11 @@ typedef struct hak_walk {
     uintptr_t learned_pcs[64];
     uintptr_t *pcs;    /* [depth], innermost first */
     uintptr_t *places; /* [HAK_WALK_WORDS_MAX(depth)]: where each word lies; those of pcs[1 … count) first */
-    uintptr_t *values; /* and what it was */
+    uintptr_t *values;      /* and what it was */
+    hak_walk_path paths[2]; /* this one, in the arrays above, and the one before */
+    unsigned now;           /* which is this one */
+    uintptr_t *told;        /* [depth]: the stack that was told the collector last, outermost frame first */
+    unsigned told_count;
 } hak_walk;
 
 /* Grows whenever rows that walks have gone by may no longer hold: code was unloaded, or a row was caught. */
@@ -45,6 +76,12 @@ extern _Atomic uint32_t hak_walk_age;
 
 /* depth: 1 … HAK_RECORD_DEPTH_MAX. Memory from the system, for as long as the process lives; NULL without. */
 hak_walk *hak_walk_new(unsigned depth, uint32_t seed);
+
+/* The arrays have been used for something else. */
+HAK_INLINE void hak_walk_forget(hak_walk *walk)
+{
+    walk->paths[walk->now].usable = false;
+}
 
 /* The stack seen from `frame`, the caller of the hook. Must be called from the hook's own call chain: the
  * unwinder may start in it. */

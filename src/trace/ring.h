@@ -92,8 +92,9 @@ typedef struct hak_share {
  * (4). Kinds below HAK_OP_COUNT are events:
  *   word 1   address, and the size where it is small
  *   [WIDE]   size; log2 of the alignment (8 bits), flags
- *   [STACK]  count of frames, then their return addresses, innermost first: from here on the event's stack
- *            stands for them in this ring; stack 0 stands for nothing */
+ *   [STACK]  count of frames, and how many of the outermost ones (high half) are those of the stack that was
+ *            told before it in this ring; then the return addresses of the others, innermost first: from here
+ *            on the event's stack stands for them in this ring; stack 0 stands for nothing */
 typedef enum hak_record_kind {
     HAK_RECORD_PAD = 0x20,    /* skip to the start of the ring */
     HAK_RECORD_TIME,          /* word 1: a full stamp; its high half is that of the events that follow */

@@ -31,6 +31,7 @@ static struct {
     unsigned wrong;
 } counts;
 static volatile int sink;
+static bool forgets; /* nothing is remembered: each walk has the last one to go by only */
 
 static bool same_as_unwinder(hak_frame frame, const hak_seen_stack *stack)
 {
@@ -49,6 +50,8 @@ static bool same_as_unwinder(hak_frame frame, const hak_seen_stack *stack)
 static HAK_NOINLINE void hook(void)
 {
     hak_frame frame = HAK_FRAME_OF_CALLER();
+    if (forgets)
+        hak_seen_clear(&seen);
     hak_seen_stack *stack = hak_seen_find(&seen, frame);
     counts.calls++;
     counts.proved += stack != NULL;
@@ -77,6 +80,14 @@ static int start_anew(void **state)
     (void)state;
     hak_seen_done(&seen);
     memset(&counts, 0, sizeof counts);
+    forgets = false;
+    return 0;
+}
+
+static int start_forgetful(void **state)
+{
+    start_anew(state);
+    forgets = true;
     return 0;
 }
 
@@ -113,7 +124,7 @@ static void callers_that_change_outside(void **state)
     }
     assert_int_equal(counts.wrong, 0);
     assert_int_equal(counts.lasting, counts.calls - counts.proved);
-    assert_true(counts.proved > 500);
+    assert_true(forgets || counts.proved > 500);
 }
 
 static jmp_buf out;
@@ -146,7 +157,7 @@ static void jumps_out_and_down_again(void **state)
             descend(40, (i / 3) % 7 * 1021, i % 2 == 0);
     }
     assert_int_equal(counts.wrong, 0);
-    assert_true(counts.proved > 1000);
+    assert_true(forgets || counts.proved > 1000);
 }
 
 static void recursion_beyond_the_depth(void **state)
@@ -155,7 +166,7 @@ static void recursion_beyond_the_depth(void **state)
     for (int i = 0; i < 600; i++)
         descend(500 + i % 3, i % 5, false);
     assert_int_equal(counts.wrong, 0);
-    assert_true(counts.proved > 300);
+    assert_true(forgets || counts.proved > 300);
 }
 
 /* The same SP inside, with the room taken by one frame or by two: old return addresses lie about in it. */
@@ -177,7 +188,37 @@ static void frames_of_variable_size(void **state)
         variable(64 + pick % 4 * 16, (int)(pick / 4));
     }
     assert_int_equal(counts.wrong, 0);
-    assert_true(counts.proved > 1000);
+    assert_true(forgets || counts.proved > 1000);
+}
+
+static unsigned chance = 1;
+
+/* Up and down at random, through frames that go by BP and others; a hook here and there. */
+static HAK_NOINLINE int wander(int depth)
+{
+    hook();
+    for (int i = 0; depth < 90 && i < 2; i++) {
+        chance = chance * 1664525u + 1013904223u;
+        unsigned way = chance >> 29;
+        if (way < 3)
+            sink += wander(depth + 1);
+        else if (way == 3)
+            sink += variable(64 + (chance >> 20 & 3) * 16, (int)(chance >> 26 & 3));
+        else if (way == 4)
+            sink += one_way(depth);
+        else if (way == 5)
+            descend(60, (int)(chance >> 16 & 0xff), false);
+    }
+    return sink;
+}
+
+static void trees_of_calls(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4000 && counts.calls < 60000; i++)
+        wander(0);
+    assert_int_equal(counts.wrong, 0);
+    assert_true(counts.calls > 10000);
 }
 
 static HAK_NOINLINE int with_large_frame(int n)
@@ -193,7 +234,7 @@ static void frames_far_apart(void **state)
     for (int i = 0; i < 200; i++)
         with_large_frame(i);
     assert_int_equal(counts.wrong, 0);
-    assert_true(counts.proved > 100);
+    assert_true(forgets || counts.proved > 100);
     assert_true(((const hak_seen_stack *)(seen.memory + seen.last))->wide);
 }
 
@@ -211,7 +252,7 @@ static void libc_callbacks(void **state)
         qsort(values, HAK_COUNT_OF(values), sizeof values[0], compare);
     }
     assert_int_equal(counts.wrong, 0);
-    assert_true(counts.proved > 100);
+    assert_true(forgets || counts.proved > 100);
 }
 
 static void on_signal(int number)
@@ -310,11 +351,19 @@ int main(void)
         cmocka_unit_test_setup(jumps_out_and_down_again, start_anew),
         cmocka_unit_test_setup(recursion_beyond_the_depth, start_anew),
         cmocka_unit_test_setup(frames_of_variable_size, start_anew),
+        cmocka_unit_test_setup(trees_of_calls, start_anew),
         cmocka_unit_test_setup(frames_far_apart, start_anew),
         cmocka_unit_test_setup(libc_callbacks, start_anew),
         cmocka_unit_test_setup(what_a_signal_interrupted_is_never_remembered, start_anew),
         cmocka_unit_test_setup(coroutines_are_walked_each_time, start_anew),
         cmocka_unit_test_setup(memory_is_bounded, start_anew),
+        cmocka_unit_test_setup(callers_that_change_outside, start_forgetful),
+        cmocka_unit_test_setup(jumps_out_and_down_again, start_forgetful),
+        cmocka_unit_test_setup(recursion_beyond_the_depth, start_forgetful),
+        cmocka_unit_test_setup(frames_of_variable_size, start_forgetful),
+        cmocka_unit_test_setup(trees_of_calls, start_forgetful),
+        cmocka_unit_test_setup(libc_callbacks, start_forgetful),
+        cmocka_unit_test_setup(what_a_signal_interrupted_is_never_remembered, start_forgetful),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

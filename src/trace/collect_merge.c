@@ -1,0 +1,232 @@
+/* collect_merge.c: see collect_merge.h. */
+#include "trace/collect_merge.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "trace/collect_run.h"
+
+#define FIRST_DEPTH 8     /* rings that wait for each other's frees, at most */
+#define OWNER_TRIES 20000 /* of 50 us: how long the end of another thread's realloc is waited for */
+
+bool hak_merge_reserve(hak_merge *merge, size_t count)
+{
+    hak_consumer *consumers = realloc(merge->consumers, count * sizeof *consumers);
+    if (consumers != NULL)
+        merge->consumers = consumers;
+    hak_consumer **heap = realloc(merge->heap, count * sizeof(hak_consumer *));
+    if (heap != NULL)
+        merge->heap = heap;
+    hak_record *next = realloc(merge->next, count * sizeof *next);
+    if (next != NULL)
+        merge->next = next;
+    return consumers != NULL && heap != NULL && next != NULL;
+}
+
+void hak_merge_done(hak_merge *merge)
+{
+    free(merge->consumers);
+    free(merge->heap);
+    free(merge->next);
+    merge->consumers = NULL;
+    merge->heap = NULL;
+    merge->next = NULL;
+    merge->count = 0;
+}
+
+static bool earlier(const hak_merge *merge, size_t a, size_t b)
+{
+    const hak_consumer *base = merge->consumers;
+    return merge->next[merge->heap[a] - base].stamp < merge->next[merge->heap[b] - base].stamp;
+}
+
+static void swap(hak_merge *merge, size_t a, size_t b)
+{
+    hak_consumer *moved = merge->heap[a];
+    merge->heap[a] = merge->heap[b];
+    merge->heap[b] = moved;
+}
+
+static void sift_down(hak_merge *merge, size_t at)
+{
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < merge->heap_count; child++)
+            if (earlier(merge, child, least))
+                least = child;
+        if (least == at)
+            return;
+        swap(merge, at, least);
+        at = least;
+    }
+}
+
+static void sift_up(hak_merge *merge, size_t at)
+{
+    while (at > 0 && earlier(merge, at, (at - 1) / 2)) {
+        swap(merge, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
+static bool peek(hak_merge *merge, hak_consumer *consumer, uint64_t limit)
+{
+    hak_record *next = &merge->next[consumer - merge->consumers];
+    return hak_consumer_peek(consumer, next) && next->stamp <= limit;
+}
+
+/* What its producer has appended by now. */
+static void look_again(hak_consumer *consumer)
+{
+    uint64_t visible = atomic_load_explicit(&consumer->ring->head, memory_order_acquire) >> 1;
+    if (visible >= consumer->visible && visible - consumer->tail <= HAK_RING_WORDS)
+        consumer->visible = visible;
+}
+
+/* The address that `record` allocates is still in the hands of the owner's realloc: its end comes first, if
+ * need be from beyond the moment. */
+static void let_owner_end(hak_merge *merge, hak_consumer *owner, const hak_record *record)
+{
+    hak_record end;
+    merge->disturbed = true;
+    for (unsigned tries = 0; tries < OWNER_TRIES; tries++) {
+        look_again(owner);
+        if (hak_consumer_peek(owner, &end)) {
+            bool ends = end.kind == HAK_OP_REALLOC || end.kind == HAK_OP_REALLOCARRAY;
+            bool before = end.kind == HAK_RECORD_ROW || end.kind == HAK_RECORD_MODULE_LOAD;
+            if (!ends && !before)
+                break;
+            hak_events_record(merge->events, owner, &end, hak_clock_ns(merge->clock, record->stamp), true);
+            hak_consumer_take(owner, &end);
+            if (before) /* its walk met new code */
+                continue;
+            return;
+        }
+        hak_consumer_release(owner); /* its ring may be full */
+        struct pollfd dead = {.fd = merge->pid_fd, .events = POLLIN};
+        struct timespec pause = {.tv_nsec = 50000};
+        if (merge->pid_fd >= 0 && poll(&dead, 1, 0) > 0)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    owner->pending_gone = true;
+}
+
+static bool gives_up(const hak_record *record, uint64_t address)
+{
+    bool frees = record->kind == HAK_RECORD_REALLOC_BEGIN ||
+                 (record->kind < HAK_OP_COUNT && hak_op_class_of((hak_op)record->kind) == HAK_CLASS_FREE);
+    return frees && record->address == address;
+}
+
+static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth);
+
+/* This ring up to and with its next record that gives the address up, if there is one by `until`. */
+static bool use_up_to_free(hak_merge *merge, hak_consumer *consumer, uint64_t address, uint64_t until,
+                           unsigned depth)
+{
+    hak_consumer ahead = *consumer;
+    hak_record record;
+    uint64_t end = 0;
+    while (end == 0 && hak_consumer_peek(&ahead, &record) && record.stamp <= until) {
+        hak_consumer_take(&ahead, &record);
+        if (gives_up(&record, address))
+            end = ahead.tail;
+    }
+    while (end != 0 && consumer->tail < end && hak_consumer_peek(consumer, &record))
+        use(merge, consumer, &record, depth);
+    return end != 0;
+}
+
+/* `record` allocates an address that is still live here. Its stamp may have been read before the block was
+ * there (ring.h), so the free that made it may be stamped a little later, in another ring: that comes first.
+ * It has been published before the block could be handed out. */
+static void free_first(hak_merge *merge, const hak_record *record, unsigned depth)
+{
+    for (size_t i = 0; i < merge->count; i++) {
+        hak_consumer *other = &merge->consumers[i];
+        if (other->busy || other->broken)
+            continue;
+        look_again(other);
+        if (!use_up_to_free(merge, other, record->address, record->stamp + HAK_RING_SLACK_TICKS, depth))
+            continue;
+        merge->disturbed = true;
+        if (other->pending == record->address)
+            let_owner_end(merge, other, record);
+        return;
+    }
+}
+
+/* depth: how many rings are waiting for this one. */
+static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth)
+{
+    uint64_t time_ns = hak_clock_ns(merge->clock, record->stamp);
+    if (HAK_UNLIKELY(!hak_events_record(merge->events, consumer, record, time_ns, depth == FIRST_DEPTH))) {
+        consumer->busy = true;
+        free_first(merge, record, depth + 1);
+        consumer->busy = false;
+        time_ns = hak_clock_ns(merge->clock, record->stamp);
+        hak_events_record(merge->events, consumer, record, time_ns, true);
+    }
+    hak_consumer_take(consumer, record);
+}
+
+/* Events of one ring while no other has an earlier one: the usual case costs no heap work. */
+static uint64_t drain_top(hak_merge *merge, uint64_t limit)
+{
+    hak_consumer *top = merge->heap[0];
+    hak_record *next = &merge->next[top - merge->consumers];
+    uint64_t until = limit;
+    for (size_t child = 1; child <= 2 && child < merge->heap_count; child++) {
+        uint64_t stamp = merge->next[merge->heap[child] - merge->consumers].stamp;
+        if (stamp < until)
+            until = stamp;
+    }
+    uint64_t used = 0;
+    do {
+        used += hak_events_run(merge->events, top, merge->clock, until);
+        if (!peek(merge, top, limit) || next->stamp > until)
+            break;
+        hak_consumer *owner = hak_events_owner(merge->events, merge->consumers, merge->count, top, next);
+        if (HAK_UNLIKELY(owner != NULL)) {
+            let_owner_end(merge, owner, next);
+            return used;
+        }
+        use(merge, top, next, 0);
+        used++;
+        hak_consumer_release_part(top);
+    } while (!merge->disturbed && peek(merge, top, limit) && next->stamp <= until);
+    if (hak_consumer_peek(top, next) && next->stamp <= limit) {
+        sift_down(merge, 0);
+    } else {
+        merge->heap[0] = merge->heap[--merge->heap_count];
+        sift_down(merge, 0);
+    }
+    return used;
+}
+
+static void build_heap(hak_merge *merge, uint64_t limit)
+{
+    merge->disturbed = false;
+    merge->heap_count = 0;
+    for (size_t i = 0; i < merge->count; i++)
+        if (peek(merge, &merge->consumers[i], limit)) {
+            merge->heap[merge->heap_count] = &merge->consumers[i];
+            sift_up(merge, merge->heap_count++);
+        }
+}
+
+uint64_t hak_merge_run(hak_merge *merge, uint64_t limit)
+{
+    uint64_t used = 0;
+    build_heap(merge, limit);
+    while (merge->heap_count > 0) {
+        used += drain_top(merge, limit);
+        if (HAK_UNLIKELY(merge->disturbed))
+            build_heap(merge, limit);
+    }
+    for (size_t i = 0; i < merge->count; i++)
+        hak_consumer_release(&merge->consumers[i]);
+    return used;
+}
