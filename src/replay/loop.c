@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -20,11 +21,13 @@
 #else
 #define STACK_BYTES (128 * HAK_KIB)
 #endif
-#define STACK_TOUCHED_BYTES ((size_t)16 << 10) /* holds its descriptor, static TLS and the loop's frames */
-#define STACKS_MIN          4096u              /* kept even where fewer threads are alive at once */
-#define SPINS_ALONE         2000u              /* before a thread sleeps: every thread has a core */
-#define TICKS_SPAN_NS       10000000u          /* to compare the TSC with the clock */
-#define SPINS_CROWDED       20u                /* more threads than cores: whom we wait for needs ours */
+#define STACK_TOUCHED_BYTES (16 * HAK_KIB)  /* holds its descriptor, static TLS and the loop's frames */
+#define FIRST_STACK_BYTES   (256 * HAK_KIB) /* of the first thread's stack, for its stream */
+#define CARRIER_STACK_BYTES (64 * HAK_KIB)
+#define STACKS_MIN          1024u     /* kept even where fewer threads are alive at once */
+#define SPINS_ALONE         2000u     /* before a thread sleeps: every thread has a core */
+#define TICKS_SPAN_NS       10000000u /* to compare the TSC with the clock */
+#define SPINS_CROWDED       20u       /* more threads than cores: whom we wait for needs ours */
 
 static hak_latency_point point_of(hak_op op)
 {
@@ -61,7 +64,7 @@ static bool generic(player *me, const uint64_t *words, void **slots, hak_touch t
     hak_op_class op_class = hak_op_class_of(op);
     void *old = NULL;
     if (op_class != HAK_CLASS_ALLOC)
-        old = flags & HAK_W_FROM_X ? hak_cell_take(&loop->cells[from], loop->spins) : slots[from];
+        old = flags & HAK_W_FROM_X ? hak_cell_take(&loop->cells[from], &me->waiter) : slots[from];
     void *block = NULL;
     if (mode == MODE_OBSERVED) {
         begin_note(me);
@@ -103,7 +106,7 @@ static void epoch_enter(player *me, uint32_t epoch)
     hak_loop *loop = me->loop;
     me->epoch = epoch;
     if (epoch != HAK_W_EPOCH_NONE && epoch > loop->head->skew)
-        hak_epochs_wait(&loop->epochs, epoch - loop->head->skew);
+        hak_epochs_wait(&loop->epochs, epoch - loop->head->skew, &me->waiter);
 }
 
 /* A stream's piece may have been begun that long before its last word was written, in the region's order. */
@@ -227,13 +230,25 @@ static void stream_end(player *me)
     }
 }
 
+static void play(void *argument)
+{
+    player *me = argument;
+    epoch_enter(me, me->thread->first_epoch);
+    me->loop->run_stream(me);
+    if (me->loop->error == 0)
+        stream_end(me);
+    else if (me->loop->fibers != NULL)
+        hak_fibers_stop(me->loop->fibers);
+}
+
 static void *player_main(void *argument)
 {
     player *me = argument;
     hak_loop *loop = me->loop;
-    epoch_enter(me, me->thread->first_epoch);
-    loop->run_stream(me);
-    stream_end(me);
+    if (loop->fibers != NULL)
+        hak_fiber_join(&me->fiber); /* player_create lets it run */
+    else
+        play(me);
     if (me->thread->exits) {
         uint32_t head = atomic_load(&loop->exited);
         do
@@ -260,7 +275,9 @@ static void stacks_reclaim(hak_loop *loop)
 {
     while (loop->free_stack_count == 0) {
         uint32_t head = atomic_exchange(&loop->exited, 0);
-        if (head == 0)
+        if (head == 0 && loop->fibers != NULL)
+            hak_fiber_yield(&loop->players[0].fiber); /* those who are to exit need this processor */
+        else if (head == 0)
             hak_futex_wait(&loop->exited, 0);
         for (; head != 0; head = loop->players[head - 1].next_exited)
             player_join(loop, &loop->players[head - 1]);
@@ -275,11 +292,15 @@ static HAK_NOINLINE void player_create(hak_loop *loop, uint32_t index)
     char *stack = loop->stacks + it->stack * STACK_BYTES + HAK_OS_PAGE_BYTES;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
+    hak_fiber_reset(&it->fiber);
     loop->error = pthread_attr_setstack(&attr, stack, STACK_BYTES - HAK_OS_PAGE_BYTES);
     if (loop->error == 0)
         loop->error = pthread_create(&it->handle, &attr, player_main, it);
     it->created = loop->error == 0;
     pthread_attr_destroy(&attr);
+    if (loop->fibers != NULL && it->created)
+        hak_fiber_make(&it->fiber, loop->fibers, it->handle,
+                       stack + STACK_BYTES - HAK_OS_PAGE_BYTES - HAK_FIBER_BELOW_BYTES, play, it);
 }
 
 /* Mapped and touched; size 0 gives a page. NULL with errno. */
@@ -308,9 +329,32 @@ static int stacks_new(hak_loop *loop)
         if (mprotect(stack, HAK_OS_PAGE_BYTES, PROT_NONE) != 0)
             return -1;
         memset(stack + STACK_BYTES - STACK_TOUCHED_BYTES, 0, STACK_TOUCHED_BYTES);
+        memset(stack + STACK_BYTES - HAK_FIBER_BELOW_BYTES - STACK_TOUCHED_BYTES, 0, STACK_TOUCHED_BYTES);
         loop->free_stacks[loop->free_stack_count++] = count - 1 - i;
     }
     return 0;
+}
+
+static uint32_t cpu_count(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+}
+
+/* More threads than processors are carried, except where they wait for the clock. 0, or -1 with errno. */
+static int carriers_new(hak_loop *loop)
+{
+    uint32_t cpus = cpu_count();
+    if (loop->head->threads_max <= cpus || loop->head->timing != HAK_W_TIMING_NONE ||
+        loop->options.kernel_threads || !hak_fibers_possible())
+        return 0;
+    char *stacks = own_map(cpus * CARRIER_STACK_BYTES);
+    loop->fibers = own_map(sizeof *loop->fibers);
+    loop->epochs.fibers = loop->fibers;
+    if (stacks == NULL || loop->fibers == NULL)
+        return -1;
+    errno = hak_fibers_start(loop->fibers, cpus, stacks, CARRIER_STACK_BYTES);
+    return errno == 0 ? 0 : -1;
 }
 
 static void pass_prepare(hak_loop *loop)
@@ -361,32 +405,31 @@ hak_loop *hak_loop_new(const uint64_t *region, const hak_api *api, const hak_loo
     hak_loop *loop = own_map(sizeof *loop);
     if (loop == NULL)
         return NULL;
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     loop->region = region;
     loop->head = head;
     loop->threads = (const hak_w_thread *)(region + head->threads_at);
     loop->api = api;
     loop->options = *options;
     loop->run_stream = streams[options->touch][mode];
-    loop->spins = (long)head->threads_max <= cpus ? SPINS_ALONE : SPINS_CROWDED;
     if (loop->options.sites == NULL)
         loop->options.sites = own_map(head->context_count * sizeof *loop->options.sites);
     loop->slots = own_map(head->slot_count * sizeof *loop->slots);
     loop->cells = own_map(head->cell_count * sizeof *loop->cells);
     loop->epochs.left = own_map(head->epoch_count * sizeof *loop->epochs.left);
     loop->epochs.count = head->epoch_count;
-    loop->epochs.spins = loop->spins;
     loop->pollution = own_map(options->pollute_bytes);
     loop->ticks_per_ns = head->timing != 0 || options->pollute_bytes != 0 ? hak_loop_ticks_per_ns() : 1;
     loop->players = own_map(head->thread_count * sizeof *loop->players);
     if (loop->options.sites == NULL || loop->slots == NULL || loop->cells == NULL ||
         loop->epochs.left == NULL || loop->players == NULL || loop->pollution == NULL ||
-        stacks_new(loop) != 0)
+        stacks_new(loop) != 0 || carriers_new(loop) != 0)
         return NULL; /* the process ends: nothing to take back */
     for (uint32_t i = 0; i < head->thread_count; i++) {
         loop->players[i].loop = loop;
         loop->players[i].thread = &loop->threads[i];
         loop->players[i].index = i;
+        loop->players[i].waiter.spins = head->threads_max <= cpu_count() ? SPINS_ALONE : SPINS_CROWDED;
+        loop->players[i].waiter.fiber = loop->fibers != NULL ? &loop->players[i].fiber : NULL;
         if (mode == MODE_LATENCY)
             loop->players[i].latency =
                 options->latency + (size_t)(i % HAK_LOOP_LATENCY_SETS) * HAK_LATENCY_POINT_COUNT;
@@ -402,19 +445,32 @@ static uint64_t thread_cpu_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The first thread is the first carrier, too; its stream gets a part of its stack. */
+static HAK_NOINLINE void carry_all(hak_loop *loop, player *first)
+{
+    alignas(HAK_CACHE_LINE) volatile char stack[FIRST_STACK_BYTES];
+    for (size_t i = 0; i < sizeof stack; i += HAK_OS_PAGE_BYTES)
+        stack[i] = 0;
+    hak_fiber_reset(&first->fiber);
+    hak_fiber_make(&first->fiber, loop->fibers, pthread_self(), (void *)(uintptr_t)(stack + sizeof stack),
+                   play, first);
+    hak_fibers_run(loop->fibers, loop->head->thread_count);
+}
+
 int hak_loop_pass(hak_loop *loop, hak_pass *pass)
 {
     player *me = &loop->players[0];
     uint64_t start_cpu_ns = thread_cpu_ns();
     loop->start_ns = hak_os_monotonic_ns();
     loop->start_ticks = hak_ticks_now();
-    epoch_enter(me, me->thread->first_epoch);
-    loop->run_stream(me);
+    if (loop->fibers != NULL)
+        carry_all(loop, me);
+    else
+        play(me);
     if (loop->error != 0) {
         errno = loop->error;
         return -1;
     }
-    stream_end(me);
     pass->first_cpu_ns = thread_cpu_ns() - start_cpu_ns;
     for (uint32_t left; (left = atomic_load(&loop->running)) != 0;)
         hak_futex_wait(&loop->running, left);

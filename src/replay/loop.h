@@ -55,6 +55,7 @@ typedef struct hak_loop_live {
 typedef struct hak_loop_options {
     uint32_t touch;         /* hak_touch of measure.h */
     uint32_t pollute_bytes; /* of memory touched where the workload says so */
+    bool kernel_threads;    /* even where they are more than processors: see fibers.h */
     bool streamed;          /* the region is large: what has been replayed leaves memory */
     hak_loop_live *live;    /* not NULL: publish live bytes and, one by one, the number of operations begun */
     _Atomic uint64_t *begun; /* with live: one counter per thread of the workload */

@@ -32,6 +32,8 @@ typedef struct player {
     uint32_t next_exited; /* index of the player that exited before this one, plus one */
     bool created;
     pthread_t handle;
+    hak_waiter waiter;
+    hak_fiber fiber; /* where there are more threads than processors */
 } player;
 
 struct hak_loop {
@@ -44,7 +46,7 @@ struct hak_loop {
     void **slots;
     hak_cell *cells;
     hak_epochs epochs;
-    uint32_t spins;
+    hak_fibers *fibers; /* NULL: threads run by themselves */
     player *players;
     char *stacks;
     uint32_t *free_stacks;
@@ -77,10 +79,11 @@ HAK_INLINE void touch_block(char *block, uint64_t old, uint64_t size, hak_touch 
     }
     volatile char *at = block + old;
     volatile char *end = block + size;
-    do {
+    *at = 1;
+    if (HAK_LIKELY((((uintptr_t)at ^ ((uintptr_t)end - 1)) & ~(uintptr_t)(HAK_OS_PAGE_BYTES - 1)) == 0))
+        return;
+    while ((at = (volatile char *)hak_align_down((uintptr_t)at + HAK_OS_PAGE_BYTES, HAK_OS_PAGE_BYTES)) < end)
         *at = 1;
-        at = (volatile char *)hak_align_down((uintptr_t)at + HAK_OS_PAGE_BYTES, HAK_OS_PAGE_BYTES);
-    } while (HAK_UNLIKELY(at < end));
 }
 
 /* MODE_OBSERVED: the sum of live bytes, in the order in which the replay really went. */

@@ -6,9 +6,18 @@
 
 #include "replay/loop_parts.h"
 
+/* Four calls in a row that are malloc or free, which most are, share a jump. What comes behind the last word
+ * of a stream is still the region's: its tables. */
+#define KIND(n) (at[n] & HAK_W_KIND_MASK)
 #define NEXT                                                                                                 \
     do {                                                                                                     \
-        word = *at++;                                                                                        \
+        word = *at;                                                                                          \
+        if (mode == MODE_PLAIN) {                                                                            \
+            uint64_t four = KIND(0) | KIND(1) >> 2 | KIND(2) >> 4 | KIND(3) >> 6;                            \
+            at++;                                                                                            \
+            goto *fours[four];                                                                               \
+        }                                                                                                    \
+        at++;                                                                                                \
         goto *codes[word & 0xff];                                                                            \
     } while (0)
 
@@ -37,7 +46,6 @@
             failed += size != 0;                                                                             \
         }                                                                                                    \
         (put);                                                                                               \
-        NEXT;                                                                                                \
     } while (0)
 #define KEEP      (slots[hak_w_slot(word)] = block)
 #define HAND_OVER (hak_cell_put(&cells[hak_w_slot(word)], block))
@@ -48,10 +56,9 @@
         if (mode == MODE_OBSERVED)                                                                           \
             live_sub(me->loop, hak_w_size(word));                                                            \
         CALL(point, function(block));                                                                        \
-        NEXT;                                                                                                \
     } while (0)
 #define OWN  (slots[hak_w_slot(word)])
-#define TAKE (hak_cell_take(&cells[hak_w_slot(word)], me->loop->spins))
+#define TAKE (hak_cell_take(&cells[hak_w_slot(word)], &me->waiter))
 
 #define REGOT(source, put)                                                                                   \
     do {                                                                                                     \
@@ -70,8 +77,48 @@
             failed += size != 0;                                                                             \
         }                                                                                                    \
         (put);                                                                                               \
-        NEXT;                                                                                                \
     } while (0)
+
+/* malloc and free, and rows of them. */
+#define DO_M GOT(HAK_LATENCY_MALLOC, api->malloc(size), KEEP)
+#define DO_F GIVE(HAK_LATENCY_FREE, api->free, OWN)
+#define THEN                                                                                                 \
+    do {                                                                                                     \
+        word = *at++;                                                                                        \
+    } while (0)
+#define DO_2(a, b)                                                                                           \
+    DO_##a;                                                                                                  \
+    THEN;                                                                                                    \
+    DO_##b
+#define DO_3(a, b, c)                                                                                        \
+    DO_2(a, b);                                                                                              \
+    THEN;                                                                                                    \
+    DO_##c
+#define DO_4(a, b, c, d)                                                                                     \
+    DO_3(a, b, c);                                                                                           \
+    THEN;                                                                                                    \
+    DO_##d
+/* The rows that begin with a and b, and their entries in the table: `at` is that of the first. */
+#define ROWS(a, b)                                                                                           \
+    do_##a##b : DO_2(a, b);                                                                                  \
+    NEXT;                                                                                                    \
+    do_##a##b##M : DO_3(a, b, M);                                                                            \
+    NEXT;                                                                                                    \
+    do_##a##b##F : DO_3(a, b, F);                                                                            \
+    NEXT;                                                                                                    \
+    do_##a##b##MM : DO_4(a, b, M, M);                                                                        \
+    NEXT;                                                                                                    \
+    do_##a##b##MF : DO_4(a, b, M, F);                                                                        \
+    NEXT;                                                                                                    \
+    do_##a##b##FM : DO_4(a, b, F, M);                                                                        \
+    NEXT;                                                                                                    \
+    do_##a##b##FF : DO_4(a, b, F, F);                                                                        \
+    NEXT
+#define ENTRIES(first, a, b)                                                                                 \
+    [(first) + 0] = &&do_##a##b##MM, [(first) + 1] = &&do_##a##b##MF,                                        \
+               [(first) + 2 ...(first) + 3] = &&do_##a##b##M, [(first) + 4] = &&do_##a##b##FM,               \
+               [(first) + 5] = &&do_##a##b##FF, [(first) + 6 ...(first) + 7] = &&do_##a##b##F,               \
+               [(first) + 8 ...(first) + 15] = &&do_##a##b
 
 #endif
 
@@ -105,6 +152,10 @@ static HAK_NOINLINE void RUN_NAME(player *me)
         [HAK_W_JUMP] = &&do_jump,
         [HAK_W_END] = &&do_end,
     };
+    static const void *const fours[256] = {
+        ENTRIES(0x00, M, M), ENTRIES(0x10, M, F),         [0x20 ... 0x3f] = &&do_malloc, ENTRIES(0x40, F, M),
+        ENTRIES(0x50, F, F), [0x60 ... 0x7f] = &&do_free, [0x80 ... 0xff] = &&do_other,
+    };
     const hak_touch touch = RUN_TOUCH;
     const run_mode mode = RUN_MODE;
     const hak_api *const api = me->loop->api;
@@ -114,42 +165,66 @@ static HAK_NOINLINE void RUN_NAME(player *me)
     uint32_t *const site = api->replay_site();
     uint64_t failed = 0, word;
     NEXT;
+    ROWS(M, M);
+    ROWS(M, F);
+    ROWS(F, M);
+    ROWS(F, F);
 do_malloc:
-    GOT(HAK_LATENCY_MALLOC, api->malloc(size), KEEP);
+    DO_M;
+    NEXT;
 do_free:
-    GIVE(HAK_LATENCY_FREE, api->free, OWN);
+    DO_F;
+    NEXT;
+do_other:
+    goto *codes[word & 0xff];
 do_malloc_x:
     GOT(HAK_LATENCY_MALLOC, api->malloc(size), HAND_OVER);
+    NEXT;
 do_free_x:
     GIVE(HAK_LATENCY_FREE, api->free, TAKE);
+    NEXT;
 do_calloc:
     GOT(HAK_LATENCY_CALLOC, api->calloc(1, size), KEEP);
+    NEXT;
 do_calloc_x:
     GOT(HAK_LATENCY_CALLOC, api->calloc(1, size), HAND_OVER);
+    NEXT;
 do_new:
     GOT(HAK_LATENCY_NEW, api->new_plain(size), KEEP);
+    NEXT;
 do_new_x:
     GOT(HAK_LATENCY_NEW, api->new_plain(size), HAND_OVER);
+    NEXT;
 do_new_array:
     GOT(HAK_LATENCY_NEW, api->new_array(size), KEEP);
+    NEXT;
 do_new_array_x:
     GOT(HAK_LATENCY_NEW, api->new_array(size), HAND_OVER);
+    NEXT;
 do_delete:
     GIVE(HAK_LATENCY_DELETE, api->delete_plain, OWN);
+    NEXT;
 do_delete_x:
     GIVE(HAK_LATENCY_DELETE, api->delete_plain, TAKE);
+    NEXT;
 do_delete_array:
     GIVE(HAK_LATENCY_DELETE, api->delete_array, OWN);
+    NEXT;
 do_delete_array_x:
     GIVE(HAK_LATENCY_DELETE, api->delete_array, TAKE);
+    NEXT;
 do_realloc:
     REGOT(slots[from], KEEP);
+    NEXT;
 do_realloc_x:
     REGOT(slots[from], HAND_OVER);
+    NEXT;
 do_realloc_from_x:
-    REGOT(hak_cell_take(&cells[from], me->loop->spins), KEEP);
+    REGOT(hak_cell_take(&cells[from], &me->waiter), KEEP);
+    NEXT;
 do_realloc_from_x_to_x:
-    REGOT(hak_cell_take(&cells[from], me->loop->spins), HAND_OVER);
+    REGOT(hak_cell_take(&cells[from], &me->waiter), HAND_OVER);
+    NEXT;
 do_generic:
     failed += generic(me, at - 1, slots, touch, mode);
     at += HAK_W_GENERIC_WORDS - 1;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,6 +76,27 @@ static int high_fd(int fd)
     return high;
 }
 
+/* Does the library use restartable sequences? Their area belongs to the kernel's thread, not to TLS, so that
+ * its recorded threads must be the kernel's. By the names that it imports from, or shares with, the C
+ * library. */
+static bool uses_rseq(const char *library)
+{
+    static const char name[] = "__rseq_";
+    struct stat found;
+    bool uses = false;
+    int fd = library[0] != '\0' ? open(library, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (fd >= 0 && fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && found.st_size > 0) {
+        void *at = mmap(NULL, (size_t)found.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (at != MAP_FAILED) {
+            uses = memmem(at, (size_t)found.st_size, name, sizeof name - 1) != NULL;
+            munmap(at, (size_t)found.st_size);
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return uses;
+}
+
 static int session_open(session *s, const hak_workload *workload, const hak_target *target,
                         const hak_measure_options *options, hak_run_kind kind, hak_trace_error *error)
 {
@@ -100,6 +122,7 @@ static int session_open(session *s, const hak_workload *workload, const hak_targ
     s->plan->workload_bytes = (uint64_t)lseek(s->workload_fd, 0, SEEK_END);
     s->plan->options = *options;
     s->plan->null = target->null;
+    s->plan->kernel_threads = info.threads_max > 1 && uses_rseq(target->library);
     s->plan->kind = kind;
     s->plan->begun_count = begun_count;
     s->plan->site_count = site_count;

@@ -5,10 +5,11 @@
 
 #include "core/base/bits.h"
 
-#define ROUND_BYTES     (64 * HAK_KIB) /* the pointer starts over then: few OS pages, warm in a near cache */
+#define ROUND_BYTES     (16 * HAK_KIB) /* the pointer starts over then: it stays within the nearest cache */
 #define ARENA_MAX_BYTES ((uint64_t)1 << 46) /* nobody maps more: such requests fail here as elsewhere */
 
-static HAK_TLS_IE uintptr_t at, end, start;
+/* Only ever linked into programs: the nearest model of TLS. */
+static _Thread_local __attribute__((tls_model("local-exec"))) uintptr_t at, end, start;
 static uint64_t arena_bytes;
 
 static HAK_NOINLINE void *wrap(size_t size)

@@ -29,6 +29,7 @@ typedef struct hak_plan {
     hak_measure_options options;
     char library[4096]; /* malloc must come from this file; "" for any */
     uint32_t null;
+    uint32_t kernel_threads; /* hak_loop_options */
     uint32_t kind;       /* hak_run_kind */
     uint32_t site_count; /* contexts; their sites stand behind the counters */
     uint32_t begun_count;

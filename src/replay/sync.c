@@ -29,15 +29,22 @@ void hak_futex_wake(_Atomic uint32_t *word)
 }
 
 /* The low half of a cell is its futex word (little endian): no block's address ends in ...00000001. */
-void hak_cell_wake(hak_cell *cell)
+void hak_cell_wake(hak_cell *cell, uintptr_t waited)
 {
-    futex(cell, FUTEX_WAKE_BITSET, 1, FUTEX_BITSET_MATCH_ANY);
+    if (waited == HAK_CELL_WAITED)
+        futex(cell, FUTEX_WAKE_BITSET, 1, FUTEX_BITSET_MATCH_ANY);
+    else
+        hak_fiber_wake((hak_fiber *)(waited - HAK_CELL_WAITED));
 }
 
-uintptr_t hak_cell_wait(hak_cell *cell, uint32_t spins)
+uintptr_t hak_cell_wait(hak_cell *cell, const hak_waiter *waiter)
 {
     uintptr_t value;
-    for (uint32_t i = 0; i < spins; i++) {
+    if (waiter->fiber != NULL) {
+        hak_fiber_wait_cell(waiter->fiber, cell);
+        return atomic_load_explicit(cell, memory_order_acquire);
+    }
+    for (uint32_t i = 0; i < waiter->spins; i++) {
         value = atomic_load_explicit(cell, memory_order_acquire);
         if (value > HAK_CELL_WAITED)
             return value;
@@ -62,11 +69,13 @@ static uint32_t bit_of(uint32_t epoch)
 static void advance(hak_epochs *epochs)
 {
     uint32_t bits = 0;
-    uint32_t done = atomic_load(&epochs->done);
+    uint32_t done = atomic_load(&epochs->done), from = done;
     while (done < epochs->count && atomic_load(&epochs->left[done]) == 0)
         if (atomic_compare_exchange_strong(&epochs->done, &done, done + 1))
             bits |= bit_of(++done);
-    if (bits != 0 && atomic_load(&epochs->sleepers) != 0)
+    if (bits != 0 && epochs->fibers != NULL)
+        hak_fibers_advance(epochs->fibers, from, done);
+    else if (bits != 0 && atomic_load(&epochs->sleepers) != 0)
         futex(&epochs->done, FUTEX_WAKE_BITSET, INT_MAX, bits);
 }
 
@@ -82,9 +91,14 @@ void hak_epochs_leave(hak_epochs *epochs, uint32_t epoch)
         advance(epochs);
 }
 
-void hak_epochs_wait(hak_epochs *epochs, uint32_t until)
+void hak_epochs_wait(hak_epochs *epochs, uint32_t until, const hak_waiter *waiter)
 {
-    for (uint32_t i = 0; i < epochs->spins; i++) {
+    if (waiter->fiber != NULL) {
+        if (atomic_load_explicit(&epochs->done, memory_order_acquire) < until)
+            hak_fiber_wait_epoch(waiter->fiber, epochs, until);
+        return;
+    }
+    for (uint32_t i = 0; i < waiter->spins; i++) {
         if (atomic_load_explicit(&epochs->done, memory_order_acquire) >= until)
             return;
         pause_cpu();

@@ -428,6 +428,7 @@ int hak_worker_main(void)
         .pollute_bytes = plan->options.pollute_bytes,
         .live = plan->kind == HAK_RUN_OBSERVED ? &plan->live : NULL,
         .begun = plan->begun,
+        .kernel_threads = plan->kernel_threads != 0,
         .streamed = plan->workload_bytes > HAK_WORKLOAD_SPILL_BYTES,
         .latency = sets,
         .sites = plan->site_count != 0 ? hak_plan_sites(plan) : NULL,

@@ -170,7 +170,7 @@ static void patch_to_cell(uint64_t *words, uint64_t word, uint32_t cell)
         words[word] = first | (uint64_t)HAK_W_TO_X << 16;
         words[word + 1] = (words[word + 1] & ~(uint64_t)UINT32_MAX) | cell;
     } else {
-        words[word] = hak_w_pack(code + 1, cell, hak_w_size(first));
+        words[word] = hak_w_pack(hak_w_code_x(code), cell, hak_w_size(first));
     }
 }
 
@@ -309,7 +309,7 @@ static int compile_free(hak_builder *b, const hak_event *event)
     } else {
         at = hak_stream_take(b, s, 1);
         if (at != 0)
-            b->w->words[at] = hak_w_pack(code + from.cell, from.slot, from.size_bytes);
+            b->w->words[at] = hak_w_pack(from.cell ? hak_w_code_x(code) : code, from.slot, from.size_bytes);
     }
     if (at == 0)
         return -1;
@@ -450,6 +450,13 @@ hak_workload *hak_workload_build_in(hak_reader *reader, hak_order order, unsigne
         hak_reader_head(reader)->clock != HAK_CLOCK_TSC) {
         snprintf(error->text, sizeof error->text,
                  "has no times; replay it without --pace=recorded and --think");
+        return NULL;
+    }
+    if (hak_reader_head(reader)->sample_bytes != 0) {
+        snprintf(
+            error->text, sizeof error->text,
+            "holds a sample of the calls (hakmem-trace --sample), which says nothing of time or memory when "
+            "it is replayed; record it without --sample");
         return NULL;
     }
     hak_workload *w = calloc(1, sizeof *w);

@@ -14,7 +14,7 @@
 
 #include "core/base/types.h"
 
-#define HAK_W_MAGIC       UINT64_C(0x32444c4f574b4148) /* "HAKWOLD2" */
+#define HAK_W_MAGIC       UINT64_C(0x33444c4f574b4148) /* "HAKWOLD3" */
 #define HAK_W_SLOT_BITS   28
 #define HAK_W_SIZE_BITS   28
 #define HAK_W_MAX_SLOTS   ((uint32_t)1 << HAK_W_SLOT_BITS) /* per thread; cells likewise */
@@ -24,17 +24,20 @@
 #define HAK_W_MARK_EPOCHS 128u
 #define HAK_W_CHUNK_WORDS 8192u /* greatest piece of a stream */
 
+/* The two upper bits are the kind: the loop looks at the kinds of four calls at once. */
+#define HAK_W_KIND_MASK 0xc0u
+
 typedef enum hak_w_code {
-    HAK_W_MALLOC, /* an allocation's X form is the code plus one */
-    HAK_W_MALLOC_X,
+    HAK_W_MALLOC = 0x00,
+    HAK_W_FREE = 0x40,
+    HAK_W_MALLOC_X = 0x80, /* see hak_w_code_x */
+    HAK_W_FREE_X,
     HAK_W_CALLOC,
     HAK_W_CALLOC_X,
     HAK_W_NEW,
     HAK_W_NEW_X,
     HAK_W_NEW_ARRAY,
     HAK_W_NEW_ARRAY_X,
-    HAK_W_FREE,
-    HAK_W_FREE_X,
     HAK_W_DELETE,
     HAK_W_DELETE_X,
     HAK_W_DELETE_ARRAY,
@@ -52,6 +55,14 @@ typedef enum hak_w_code {
     HAK_W_JUMP,
     HAK_W_END
 } hak_w_code;
+
+/* The code of the same call with a cell in the place of its slot; of a realloc, of the one it returns. */
+HAK_INLINE unsigned hak_w_code_x(unsigned code)
+{
+    return code == HAK_W_MALLOC ? (unsigned)HAK_W_MALLOC_X
+           : code == HAK_W_FREE ? (unsigned)HAK_W_FREE_X
+                                : code + 1;
+}
 
 enum {
     HAK_W_TO_X = 1,     /* `to` is a cell */

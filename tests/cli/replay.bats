@@ -97,6 +97,22 @@ void *memalign(size_t x, size_t s) { (void)x; return malloc(s); }\n' > bad.c
     [ "$status" -eq 2 ]
 }
 
+@test "a sampled trace is refused: it says nothing of the program's time or memory" {
+    [ -x "$HAKMEM_BIN/hakmem-trace" ] || skip "no recorder in this build"
+    "$HAKMEM_BIN/hakmem-trace" -q --sample=1k -o sampled.gz sort --parallel=1 /etc/services > /dev/null
+    run "$replay" --rounds=1 --target=glibc sampled.gz
+    [ "$status" -eq 2 ]
+    [[ "$output" == "hakmem-replay: 'sampled.gz': holds a sample of the calls"* ]]
+}
+
+@test "an allocator that uses restartable sequences is replayed with the kernel's threads" {
+    printf '#include <stdlib.h>\nextern void *__libc_malloc(size_t); extern const unsigned __rseq_size;\n
+void *malloc(size_t s) { return __libc_malloc(s + 0 * __rseq_size); }\n' > rseq.c
+    cc -shared -fPIC -fno-builtin -o rseq.so rseq.c
+    "$replay" --json --plain --rounds=1 --repeats=1 --target=glibc,./rseq.so many.gz > result.json
+    json "all('problem' not in t and t['failed_allocations'] == 0 for t in r['targets'])"
+}
+
 @test "latency, memory over time and system calls of each target, and that peaks are reached" {
     "$HAKMEM_BIN/make_program" big.gz 50000 3 20 3 4000000
     "$replay" --json --rounds=1 --repeats=1 --order=strict --touch=whole --target=glibc big.gz > result.json

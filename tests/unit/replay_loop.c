@@ -207,12 +207,15 @@ static uint32_t skew(void)
     return most;
 }
 
+static bool kernel_threads; /* not carried, though there are more than processors */
+
 /* A loop on the checking target, with room to write every call down. */
 static hak_loop *loop_open(const hak_workload *workload)
 {
     static hak_api api;
     static hak_loop_options options = {.touch = HAK_TOUCH_NONE};
     options.streamed = spill_folder != NULL;
+    options.kernel_threads = kernel_threads;
     api = (hak_api){.malloc = check_malloc,
                     .calloc = check_calloc,
                     .realloc = check_realloc,
@@ -264,7 +267,11 @@ static void same_calls(void **unused)
     for (unsigned o = 0; o < HAK_COUNT_OF(orders); o++)
         for (unsigned t = 0; t < HAK_COUNT_OF(threads); t++) {
             hak_workload *workload = make(7 * o + t + 1, threads[t], 60, 20000, orders[o]);
+            kernel_threads = false;
             run(workload, 2, orders[o]);
+            kernel_threads = true;
+            run(workload, 2, orders[o]);
+            kernel_threads = false;
             done(workload);
         }
 }
