@@ -30,8 +30,8 @@ typedef struct hak_plan {
     char library[4096]; /* malloc must come from this file; "" for any */
     uint32_t null;
     uint32_t kernel_threads; /* hak_loop_options */
-    uint32_t kind;       /* hak_run_kind */
-    uint32_t site_count; /* contexts; their sites stand behind the counters */
+    uint32_t kind;           /* hak_run_kind */
+    uint32_t site_count;     /* contexts; their sites stand behind the counters */
     uint32_t begun_count;
     /* from the worker */
     _Atomic uint32_t phase;  /* hak_phase */
