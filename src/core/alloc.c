@@ -352,12 +352,14 @@ static bool put_pooled(void *at)
         ((uintptr_t)at & (HAK_CHUNK_BYTES - 1)) < HAK_FIRST_UNIT_START)
         return false;
     hak_slab *slab = hak_slab_of(at);
+    hak_heap *heap = heap_or_null();
     const hak_block *block = at;
     const hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
-    if (slab->kind != HAK_SLAB_BLOCKS || hak_slab_block_of(slab, at) != at ||
-        block->key == hak_block_key(block, owner_heap))
+    if (slab->kind != HAK_SLAB_BLOCKS ||
+        (owner_heap != heap ? !hak_slab_may_begin(slab, at)
+                            : !hak_slab_begins(slab, at) || block->key == hak_block_key(block, heap)))
         return false;
-    put_small(heap_or_null(), slab, at);
+    put_small(HAK_LIKELY(heap != NULL) ? heap : hak_heap_get_to_free(), slab, at);
     return true;
 }
 

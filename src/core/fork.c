@@ -46,6 +46,7 @@ static void forget_pending(hak_heap *heap, void *context)
 {
     (void)context;
     atomic_store_explicit(&heap->pending, NULL, memory_order_relaxed);
+    hak_heap_forget_inbox(heap);
 }
 
 static void in_child(void)

@@ -171,6 +171,13 @@ _Noreturn HAK_COLD void hak_heap_corrupted(const void *at)
     hak_fatal_address("free list corrupted (write after free) near", at);
 }
 
+bool hak_slab_may_begin(const hak_slab *slab, const void *at)
+{
+    size_t offset = (size_t)((const char *)at - slab->start);
+    uint32_t number = hak_class_quotient(slab->reciprocal, offset);
+    return number < slab->capacity && (size_t)number * slab->block_bytes == offset;
+}
+
 void *hak_slab_block_of(const hak_slab *slab, const void *at)
 {
     size_t offset = (size_t)((const char *)at - slab->start);
@@ -309,6 +316,11 @@ void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
 {
     hak_bin *bin = bin_of(heap, place, class_index);
     hak_block *block = bin->head;
+    if (block == NULL && hak_inbox_filled(heap, memory_order_acquire)) {
+        hak_heap_empty_inbox(heap);
+        block = bin->head;
+        hak_heap_count(heap, HAK_COUNT_REFILL_REMOTE, block != NULL);
+    }
     if (block == NULL) {
         if (bin->flushed != 0)
             bin_grow(heap, bin, class_index);
@@ -402,13 +414,18 @@ static void bin_look(hak_heap *heap, hak_bin *bin)
     heap->granted += (uint64_t)bin->room;
 }
 
+void hak_heap_put_home(hak_heap *heap, hak_slab *slab, hak_block *block)
+{
+    block->key = hak_block_key(block, heap);
+    put_home(heap, slab, block, block, 1);
+}
+
 void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
     hak_bin *bin = bin_of(heap, (hak_place)slab->lifetime, slab->class_index);
     if (bin->limit == 0 || frees_seen) { /* no lists */
-        block->key = hak_block_key(block, heap);
         hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
-        put_home(heap, slab, block, block, 1);
+        hak_heap_put_home(heap, slab, block);
         return;
     }
     block->key = hak_block_key(block, heap);

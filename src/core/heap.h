@@ -6,21 +6,30 @@
  * from; where it wants to see the frees, the slabs have no entry in the unit map: nobody tests a mode on the
  * fast path.
  *
- * A heap belongs to one thread. Other threads only push onto slab->remote and heap->pending:
- *   - a freer collects a few blocks of a slab in an outbox of its own heap, links them and CASes
- * slab->remote;
- *   - the one whose CAS set the queued bit pushes the slab onto owner->pending. queued is cleared only by who
- *     popped the slab, and a slab with queued set is never given back to the pool, so pending_next has one
- *     writer.
- * What pairs with what (tests/unit/core_remote_model.c explores every interleaving of these steps):
+ * A heap belongs to one thread. What other threads free they hand to it, in one of two ways:
+ *   - inbox, while the owner lives: a freer collects pointers to blocks of one owner in an outbox of its own
+ *     heap, marks them as free, reserves as many slots of the owner's ring, fills them and counts them as
+ *     posted. The owner takes what it finds when one of its lists is empty, and puts it onto its lists;
+ *   - slab->remote, when the inbox is full, the owner has no thread, or the freer has no heap: the freer
+ * links blocks of a slab and CASes slab->remote. The one whose CAS set the queued bit pushes the slab onto
+ *     owner->pending. queued is cleared only by who popped the slab, and a slab with queued set is never
+ * given back to the pool, so pending_next has one writer. A block on its way counts as used, so its slab
+ * stays where it is. What pairs with what (tests/unit/core_remote_model.c and core_inbox_model.c explore
+ * every interleaving):
+ *   - inbox slot: the freer's release store of the block with the owner's acquire load: the block's mark, and
+ *     what the freer last did with it;
+ *   - inbox_head: the owner's release store, after it has emptied the slots, with the acquire load of a freer
+ *     that reserves them again: a slot is filled only when it is empty;
  *   - slab->remote: the push's release CAS with the acquire exchange or CAS of the take: the links of the
  *     blocks, and what the freer last did with them;
  *   - heap->pending: the push's release CAS with the drain's acquire exchange: slab->pending_next;
  *   - slab->owner: the release store of whoever takes the slab over with the acquire load of push and drain:
- *     the new owner's heap. A push that still saw the old owner puts the slab on the old one's stack, and the
- *     next drain of that hands it on;
- *   - leaving: the state is stored, then pending read; a push puts the slab on pending, then reads the state:
- *     all four seq_cst, so that one of the two sees the other and no slab stays where nobody looks.
+ *     the new owner's heap. A push or post that still saw the old owner reaches the old one, and the next
+ *     drain of that hands it on;
+ *   - leaving: the state is stored, then posted and pending are read; a freer adds to posted, or puts the
+ * slab on pending, then reads the state: all six seq_cst, so that one of the two sees the other and nothing
+ *     stays where nobody looks. A slot that another freer has reserved and not filled yet ends a drain; that
+ *     freer will read the state after it has posted.
  * Heaps are never unmapped: a stale owner pointer stays valid. A thread that ends leaves its heap; new
  * threads take whole heaps, running ones adopt single slabs, both under HAK_RANK_HEAPS. */
 #ifndef HAK_CORE_HEAP_H
@@ -63,15 +72,18 @@ typedef struct hak_bin {
     uint8_t calm;    /* looks in a row, up to a bound, that found no more than limit */
 } hak_bin;
 
-/* Blocks of another heap's slab on their way home: so that several share one atomic operation. */
+/* Blocks of another heap on their way home: so that several share the atomic operations, and nobody waits for
+ * a block's cache line that the other thread has. */
+#define HAK_OUTBOX_COUNT 32
 typedef struct hak_outbox {
-    hak_slab *slab; /* NULL: empty */
-    hak_block *first, *last;
+    struct hak_heap *owner; /* NULL: empty */
     uint32_t count;
-    uint32_t most; /* blocks to collect for this slab */
+    uint32_t bytes;
+    hak_block *blocks[HAK_OUTBOX_COUNT];
 } hak_outbox;
 
-#define HAK_OUTBOXES 8
+#define HAK_OUTBOXES    8    /* by owner */
+#define HAK_INBOX_SLOTS 1024 /* a power of two */
 
 /* Where a bin is in its heap, in steps of 8 bytes: what a byte can hold for the bins that malloc's fast path
  * takes from, and what the processor multiplies without a further instruction. Place 0 is a bin that never
@@ -87,13 +99,16 @@ typedef struct hak_heap {
     uint32_t empty_kept;                        /* slabs without a used block */
     uint32_t sample_credit;                     /* refills until the learner looks again */
     uint64_t granted;                           /* room given to bins so far; less what is left: fast frees */
-    hak_outbox outboxes[HAK_OUTBOXES];          /* by slab */
     size_t grown_bytes;                         /* by which limits of bins exceed their first ones */
     _Atomic uint64_t counters[HAK_HEAP_COUNTER_COUNT]; /* written by the owner */
-    _Atomic uint32_t state;                            /* hak_heap_state */
+    alignas(HAK_CACHE_LINE) _Atomic uint32_t state;    /* hak_heap_state; a line that freers only read */
+    uint32_t number;                                   /* of the heap, for outboxes */
     struct hak_heap *all_next;
     struct hak_heap *abandoned_next;
-    alignas(HAK_CACHE_LINE) hak_slab *_Atomic pending;                         /* slabs with remote frees */
+    _Atomic uint64_t inbox_head;                       /* slots emptied so far; by the owner */
+    alignas(HAK_CACHE_LINE) hak_slab *_Atomic pending; /* slabs with remote frees */
+    _Atomic uint64_t inbox_tail;                       /* slots reserved so far; by freers */
+    _Atomic uint64_t inbox_posted;                     /* slots filled so far */
     alignas(HAK_CACHE_LINE) hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
     hak_slab *mid_cache[HAK_RUN_MAX_UNITS + 1]; /* by units, last in first out */
     size_t mid_cache_bytes;
@@ -102,6 +117,8 @@ typedef struct hak_heap {
     uint32_t growth_next;
     hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* bins of the classes whose calls are seen */
     hak_recall_table recall;                        /* calls the policy was consulted about */
+    hak_outbox outboxes[HAK_OUTBOXES];              /* for blocks of other heaps */
+    alignas(HAK_CACHE_LINE) hak_block *_Atomic inbox[HAK_INBOX_SLOTS];
 } hak_heap;
 
 _Static_assert(offsetof(hak_heap, bins[HAK_CLASS_MAX]) / HAK_BIN_STEP <= 256,
@@ -127,6 +144,13 @@ extern HAK_HIDDEN uintptr_t hak_window;
 /* The compiler is to compute the value as it is written; each use is worth an instruction on a path of
  * twenty. */
 #define HAK_AS_WRITTEN(value) __asm__("" : "+r"(value))
+
+/* True when something was posted that the owner has not taken. */
+HAK_INLINE bool hak_inbox_filled(const hak_heap *heap, memory_order order)
+{
+    return atomic_load_explicit(&heap->inbox_posted, order) !=
+           atomic_load_explicit(&heap->inbox_head, memory_order_relaxed);
+}
 
 /* Number of the unit in the window, or HAK_WINDOW_UNITS and more. An address that is no multiple of 16 is
  * outside: the rotation brings its low bits on top. */
@@ -175,6 +199,10 @@ HAK_INLINE void hak_heap_count(hak_heap *heap, hak_heap_counter counter, uint64_
  * hak_heap_shared under its lock) or there is no memory for one. */
 hak_heap *hak_heap_get(void);
 
+/* The same for a thread that has only freed blocks of others so far: NULL at first, until it seems worth it.
+ */
+hak_heap *hak_heap_get_to_free(void);
+
 /* A block of the class, key cleared; NULL with ENOMEM. The caller owns the heap. */
 void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index);
 
@@ -203,6 +231,10 @@ HAK_INLINE bool hak_slab_begins(const hak_slab *slab, const void *at)
 /* The start of the block that `at` lies in, or NULL when it was never handed out. */
 void *hak_slab_block_of(const hak_slab *slab, const void *at);
 
+/* True when a block of the slab begins at `at`, handed out or not. Any thread: it reads what changes seldom.
+ */
+bool hak_slab_may_begin(const hak_slab *slab, const void *at);
+
 /* Empties lists and caches into slabs and pool. Owner only. */
 void hak_heap_flush(hak_heap *heap);
 void hak_heap_flush_shared(void); /* the heaps that are no thread's; any thread */
@@ -224,7 +256,10 @@ uint64_t hak_heap_counter_sum(hak_heap_counter counter);
 void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context);
 
 /* heap_remote.c; the heap is the caller's, or locked. */
-void hak_heap_drain(hak_heap *heap); /* the blocks that other threads freed go home */
+void hak_heap_drain(hak_heap *heap);       /* the blocks that other threads freed go home */
+void hak_heap_empty_inbox(hak_heap *heap); /* what is in the inbox goes onto the lists; owner only */
+void hak_heap_forget_inbox(
+    hak_heap *heap); /* in a forked child: slots may be reserved by threads that are gone */
 void hak_heap_send_outboxes(hak_heap *heap);
 /* Splices what other threads freed into the slab's local list and returns their count. `popped`: the caller
  * took the slab off a pending stack, so the queued bit is its to clear. */
@@ -237,6 +272,7 @@ _Noreturn void hak_heap_corrupted(const void *at);     /* ends the process: a fr
 void hak_slab_link(hak_heap *heap, hak_slab *slab);    /* into its heap's partial list */
 void hak_slab_unlink(hak_heap *heap, hak_slab *slab);  /* and out of it */
 void hak_slab_emptied(hak_heap *heap, hak_slab *slab); /* all blocks are home: kept, or given back */
+void hak_heap_put_home(hak_heap *heap, hak_slab *slab, hak_block *block); /* past the lists */
 /* For heap_list.c: the slab becomes the heap's own, and is no longer. */
 void hak_slab_own(hak_heap *heap, hak_slab *slab);
 void hak_slab_disown(hak_heap *heap, const hak_slab *slab);

@@ -89,6 +89,7 @@ hak_heap *hak_heap_new(void)
     hak_count(HAK_COUNT_HEAP_NEW, 1);
     hak_front_init(heap);
     hak_lock_take(&hak_heaps_lock);
+    heap->number = all_heaps != NULL ? all_heaps->number + 1 : 0;
     heap->all_next = all_heaps;
     all_heaps = heap;
     hak_lock_give(&hak_heaps_lock);

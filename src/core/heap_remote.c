@@ -1,17 +1,24 @@
-/* heap_remote.c: blocks that threads free to heaps of others: outboxes, the slab's remote list, the owner's
- * pending stack. heap.h writes down what pairs with what. Never calls malloc. The push half runs on any
- * thread; take and drain on the owner's. */
+/* heap_remote.c: blocks that threads free to heaps of others: outboxes, inboxes, the slab's remote list, the
+ * owner's pending stack. heap.h writes down what pairs with what. Never calls malloc. The push half runs on
+ * any thread; take and drain on the owner's. */
+#include "core/base/print.h"
 #include "core/heap.h"
 #include "core/secure.h"
 
 #define REMOTE_QUEUED      UINT64_C(1)
 #define REMOTE_COUNT_SHIFT 48
 #define REMOTE_ADDRESS     (((UINT64_C(1) << REMOTE_COUNT_SHIFT) - 1) & ~UINT64_C(15))
-#define OUTBOX_COUNT       32         /* blocks of one slab another thread collects, at most */
-#define OUTBOX_BYTES       4096       /* and their bytes */
+#define OUTBOX_BYTES       8192       /* collected for one owner, about */
+#define PREFETCH_SLOTS     6          /* how far ahead of a take its blocks are fetched */
 #define LIST_LOOK_COUNT    (1u << 18) /* longer than any list: ends a walk through a bent one */
 
 _Atomic uint64_t hak_heapless_frees;
+
+static _Noreturn HAK_COLD void freed_twice(const hak_block *block)
+{
+    hak_count(HAK_COUNT_MISUSE, 1);
+    hak_fatal_address("free(): double free of", block);
+}
 
 bool hak_slab_queued(const hak_slab *slab)
 {
@@ -49,7 +56,7 @@ uint32_t hak_slab_take_remote(hak_slab *slab, bool popped)
     return count;
 }
 
-void hak_heap_drain(hak_heap *heap)
+static void drain_pending(hak_heap *heap)
 {
     if (atomic_load_explicit(&heap->pending, memory_order_seq_cst) == NULL) /* heap.h: leaving */
         return;
@@ -106,17 +113,157 @@ static void push_remote(hak_slab *slab, hak_block *first, hak_block *last, uint3
     }
 }
 
-static void outbox_send(hak_outbox *box)
+/* A block of a slab that has another owner by now. */
+static void hand_on(hak_slab *slab, hak_block *block)
 {
-    hak_slab *slab = box->slab;
-    box->slab = NULL;
-    if (slab != NULL)
-        push_remote(slab, box->first, box->last, box->count);
+    block->key = hak_block_key(block, atomic_load_explicit(&slab->owner, memory_order_acquire));
+    push_remote(slab, block, block, 1);
 }
 
-static hak_outbox *outbox_of(hak_heap *heap, const hak_slab *slab)
+/* ---- inbox ---- */
+
+/* Onto the owner's list, as its own free would put it; the mark of a free block is there already. */
+static void list_block(hak_heap *heap, hak_block *block)
 {
-    return &heap->outboxes[(uintptr_t)slab / sizeof *slab % HAK_OUTBOXES];
+    uintptr_t unit = hak_window_unit(block);
+    size_t place = unit < HAK_WINDOW_UNITS ? ((hak_thread_heap *)heap)->place_of[unit] : 0;
+    hak_bin *bin = hak_bin_at(heap, place);
+    if (HAK_LIKELY(place != 0 && bin->room > 0)) {
+        bin->room--;
+        heap->granted--; /* counted as a remote free */
+        block->key = hak_block_key(block, heap);
+        hak_block_link(block, bin->head);
+        bin->head = block;
+        return;
+    }
+    hak_slab *slab = hak_slab_of(block);
+    if (atomic_load_explicit(&slab->owner, memory_order_relaxed) == heap)
+        hak_heap_put(heap, slab, block);
+    else
+        hand_on(slab, block);
+}
+
+static void take_home(hak_heap *heap, hak_block *block)
+{
+    hak_slab *slab = hak_slab_of(block);
+    if (atomic_load_explicit(&slab->owner, memory_order_relaxed) == heap)
+        hak_heap_put_home(heap, slab, block);
+    else
+        hand_on(slab, block);
+}
+
+/* Empties slots up to the first that is empty. Each is emptied before its block is put anywhere. */
+static void inbox_take(hak_heap *heap, void (*put)(hak_heap *, hak_block *))
+{
+    uint64_t head = atomic_load_explicit(&heap->inbox_head, memory_order_relaxed),
+             end = head + HAK_INBOX_SLOTS;
+    for (; head < end; head++) {
+        hak_block *_Atomic *slot = &heap->inbox[head % HAK_INBOX_SLOTS];
+        hak_block *block = atomic_load_explicit(slot, memory_order_acquire);
+        if (block == NULL)
+            break;
+        __builtin_prefetch(atomic_load_explicit(&heap->inbox[(head + PREFETCH_SLOTS) % HAK_INBOX_SLOTS],
+                                                memory_order_relaxed),
+                           1);
+        atomic_store_explicit(slot, NULL, memory_order_relaxed);
+        put(heap, block);
+    }
+    atomic_store_explicit(&heap->inbox_head, head, memory_order_release);
+}
+
+void hak_heap_empty_inbox(hak_heap *heap)
+{
+    inbox_take(heap, list_block);
+}
+
+void hak_heap_drain(hak_heap *heap)
+{
+    if (hak_inbox_filled(heap, memory_order_seq_cst)) /* heap.h: leaving */
+        inbox_take(heap, take_home);
+    drain_pending(heap);
+}
+
+void hak_heap_forget_inbox(hak_heap *heap)
+{
+    for (unsigned i = 0;
+         i < HAK_INBOX_SLOTS && atomic_load_explicit(&heap->inbox_tail, memory_order_relaxed) != 0; i++)
+        atomic_store_explicit(&heap->inbox[i], NULL, memory_order_relaxed);
+    atomic_store_explicit(&heap->inbox_head, 0, memory_order_relaxed);
+    atomic_store_explicit(&heap->inbox_tail, 0, memory_order_relaxed);
+    atomic_store_explicit(&heap->inbox_posted, 0, memory_order_relaxed);
+}
+
+static bool inbox_post(hak_heap *owner, hak_block *const *blocks, uint32_t count)
+{
+    uint64_t tail = atomic_load_explicit(&owner->inbox_tail, memory_order_relaxed);
+    do
+        if (tail + count - atomic_load_explicit(&owner->inbox_head, memory_order_acquire) > HAK_INBOX_SLOTS)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&owner->inbox_tail, &tail, tail + count,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    for (uint32_t i = 0; i < count; i++)
+        atomic_store_explicit(&owner->inbox[(tail + i) % HAK_INBOX_SLOTS], blocks[i], memory_order_release);
+    atomic_fetch_add_explicit(&owner->inbox_posted, count, memory_order_seq_cst);
+    /* Nobody else will look at a heap without a thread. */
+    if (atomic_load_explicit(&owner->state, memory_order_seq_cst) == HAK_HEAP_ABANDONED)
+        hak_heap_drain_abandoned(owner);
+    return true;
+}
+
+/* ---- outboxes ---- */
+
+/* The blocks by slab: a chain for each. */
+static void push_all(hak_block **blocks, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (blocks[i] == NULL)
+            continue;
+        hak_slab *slab = hak_slab_of(blocks[i]);
+        hak_block *first = blocks[i];
+        uint32_t length = 1;
+        for (uint32_t k = i + 1; k < count; k++)
+            if (blocks[k] != NULL && hak_slab_of(blocks[k]) == slab) {
+                hak_block_link(blocks[k], first);
+                first = blocks[k];
+                blocks[k] = NULL;
+                length++;
+            }
+        push_remote(slab, first, blocks[i], length);
+    }
+}
+
+/* Whether a block is free already is looked at only here: by now its cache line has arrived. What was looked
+ * at is in the box again, so that a second one of the same is found. */
+static void mark_all(hak_outbox *box, uint32_t count)
+{
+    box->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        hak_block *block = box->blocks[i];
+        uintptr_t key = hak_block_key(block, box->owner);
+        if (HAK_UNLIKELY(block->key == key) && hak_heap_holds(hak_slab_of(block), block))
+            freed_twice(block);
+        block->key = key;
+        box->count = i + 1;
+    }
+}
+
+static void outbox_send(hak_outbox *box)
+{
+    hak_heap *owner = box->owner;
+    uint32_t count = box->count;
+    if (count == 0)
+        return;
+    mark_all(box, count);
+    box->count = box->bytes = 0;
+    atomic_signal_fence(memory_order_seq_cst); /* a forked child must not find them in both (fork.c) */
+    if (atomic_load_explicit(&owner->state, memory_order_relaxed) != HAK_HEAP_LIVE ||
+        !inbox_post(owner, box->blocks, count))
+        push_all(box->blocks, count);
+}
+
+static hak_outbox *outbox_of(hak_heap *heap, const hak_heap *owner)
+{
+    return &heap->outboxes[owner->number % HAK_OUTBOXES];
 }
 
 void hak_heap_send_outboxes(hak_heap *heap)
@@ -128,24 +275,26 @@ void hak_heap_send_outboxes(hak_heap *heap)
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
-    block->key = hak_block_key(block, owner);
     if (heap == NULL) {
         atomic_fetch_add_explicit(&hak_heapless_frees, 1, memory_order_relaxed);
+        if (block->key == hak_block_key(block, owner) && hak_heap_holds(slab, block))
+            freed_twice(block);
+        block->key = hak_block_key(block, owner);
         push_remote(slab, block, block, 1);
         return;
     }
+    __builtin_prefetch(block, 1);
     hak_heap_count(heap, HAK_COUNT_FREE_SS_REMOTE, 1);
-    hak_outbox *box = outbox_of(heap, slab);
-    if (box->slab == slab) {
-        hak_block_link(block, box->first);
-        box->first = block;
-        box->count++;
-    } else {
+    hak_outbox *box = outbox_of(heap, owner);
+    if (HAK_UNLIKELY(box->owner != owner)) {
         outbox_send(box);
-        uint32_t most = (uint32_t)(OUTBOX_BYTES / slab->block_bytes);
-        *box = (hak_outbox){slab, block, block, 1, most < OUTBOX_COUNT ? most : OUTBOX_COUNT};
+        box->owner = owner;
     }
-    if (box->count >= box->most)
+    if (HAK_UNLIKELY(box->count != 0 && box->blocks[box->count - 1] == block))
+        freed_twice(block);
+    box->blocks[box->count++] = block;
+    box->bytes += slab->block_bytes;
+    if (box->count == HAK_OUTBOX_COUNT || box->bytes >= OUTBOX_BYTES)
         outbox_send(box);
 }
 
@@ -161,12 +310,27 @@ static bool list_holds(const hak_block *list, const hak_block *block)
     return false;
 }
 
+static bool inbox_holds(const hak_heap *owner, const hak_block *block)
+{
+    bool held = false;
+    for (uint32_t i = 0; i < HAK_INBOX_SLOTS && hak_inbox_filled(owner, memory_order_relaxed) && !held; i++)
+        held = atomic_load_explicit(&owner->inbox[i], memory_order_relaxed) == block;
+    return held;
+}
+
+static bool outbox_holds(const hak_outbox *box, const hak_block *block)
+{
+    bool held = false;
+    for (uint32_t i = 0; i < box->count && !held; i++)
+        held = box->blocks[i] == block;
+    return held;
+}
+
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block)
 {
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-    const hak_outbox *box = outbox_of(hak_tls_heap, slab);
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
-    return (box->slab == slab && list_holds(box->first, block)) ||
+    return outbox_holds(outbox_of(hak_tls_heap, owner), block) || inbox_holds(owner, block) ||
            list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
            list_holds(hak_bin_at(owner, slab->bin)->head, block);
 }

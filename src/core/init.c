@@ -17,6 +17,9 @@
 #include "core/research.h"
 #include "core/secure.h"
 
+#define FREES_WITHOUT_HEAP                                                                                   \
+    16 /* of other threads' blocks, before a thread that takes none gets a heap for them */
+
 _Atomic bool hak_ready;
 
 static hak_lock init_lock = HAK_LOCK_INIT(HAK_RANK_INIT);
@@ -94,6 +97,12 @@ hak_heap *hak_heap_get(void)
 {
     hak_heap *heap = hak_tls_heap;
     return HAK_LIKELY(heap != &hak_heap_none) ? heap : first_use();
+}
+
+hak_heap *hak_heap_get_to_free(void)
+{
+    static HAK_TLS_IE uint32_t frees;
+    return ++frees > FREES_WITHOUT_HEAP ? hak_heap_get() : NULL;
 }
 
 __attribute__((constructor)) static void library_starts(void)

@@ -12,7 +12,7 @@
 #define HAK_HEAP_COUNTERS(X)                                                                                 \
     X(FREE_TLS_SLL, "free_tls_sll", "frees onto the thread's own list")                                      \
     X(FREE_SS_LOCAL, "free_ss_local", "blocks that went from a thread's list to their slab's local list")    \
-    X(FREE_SS_REMOTE, "free_ss_remote", "frees by another thread, onto the slab's remote list")              \
+    X(FREE_SS_REMOTE, "free_ss_remote", "frees by another thread, on their way to the owner")                \
     X(REFILL_LOCAL, "refill_local", "refills from a slab's local list")                                      \
     X(REFILL_REMOTE, "refill_remote", "refills from a slab's remote list")                                   \
     X(REFILL_FRESH, "refill_fresh", "refills with blocks never used before")                                 \

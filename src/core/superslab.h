@@ -38,37 +38,37 @@ typedef enum hak_slab_kind {
 enum { HAK_SLAB_HEADERED = 1 }; /* blocks carry research.h headers */
 
 /* One unit. In the further units of a slab, owner and unit_first are copies. free's fast path reads none of
- * it (pagemap.h). The second line is written by other threads. */
+ * it (pagemap.h). The first line changes seldom: other threads read it for each block they free. */
 typedef struct hak_slab {
     struct hak_heap *_Atomic owner; /* NULL: not a slab */
     uint32_t bin;                   /* place of the owner's list for these blocks (heap.h) */
+    uint32_t block_bytes;
     char *start;
     uint64_t reciprocal;
-    hak_block *local; /* blocks at home; owner only, as all below */
-    uint32_t block_bytes;
-    uint32_t used;     /* blocks not at home: live, in a thread list, or on the remote list */
+    size_t mid_bytes;  /* requested bytes of a mid run */
     uint16_t capacity; /* blocks */
-    uint16_t fresh;    /* blocks from here on were never used */
     uint8_t class_index;
     uint8_t kind; /* hak_slab_kind */
     uint8_t unit_first;
     uint8_t units;
     uint8_t lifetime; /* hak_site_lifetime; 3: freed by others */
     uint8_t flags;
-    uint8_t linked; /* in its heap's partial list */
-    uint8_t reserved;
+    struct hak_slab *pending_next;
 
     /* Free blocks pushed by other threads: address | count << 48 | queued. queued: the slab is on its owner's
      * pending stack, or about to be. */
     alignas(HAK_CACHE_LINE) _Atomic uint64_t remote;
-    struct hak_slab *pending_next;
+    hak_block *local; /* blocks at home; owner only, as all below */
+    uint32_t used;    /* blocks not at home: live, in a thread list, or on their way from another thread */
+    uint16_t fresh;   /* blocks from here on were never used */
+    uint8_t linked;   /* in its heap's partial list */
+    uint8_t reserved;
     struct hak_slab *prev; /* partial list; mid cache */
     struct hak_slab *next;
-    size_t mid_bytes; /* requested bytes of a mid run */
     uint64_t reserved2[3];
 } hak_slab;
 
-_Static_assert(sizeof(hak_slab) == 128, "two cache lines, the second one for other threads");
+_Static_assert(sizeof(hak_slab) == 128, "two cache lines");
 
 typedef struct hak_superslab {
     uint32_t free_units;  /* bit per unit */
