@@ -179,6 +179,8 @@ void hak_bigcache_put(hak_large *large)
 
 bool hak_bigcache_grow(hak_large *large, size_t bytes)
 {
+    if (bytes > HAK_SPAN_MAX_UNITS * HAK_UNIT_BYTES)
+        return false; /* more than its units could be counted in */
     uint32_t units = hak_units_for(bytes + hak_span_lead()), dirty = 0;
     bool fits = units <= large->units;
     if (!fits) {

@@ -184,7 +184,7 @@ static hak_large *move_out(hak_large *span, size_t bytes)
 {
     size_t old_bytes = hak_align_up(span->bytes, HAK_UNIT_BYTES);
     size_t map_bytes = HAK_CHUNK_BYTES + MOVE_OUT_SLACK * hak_align_up(bytes, HAK_OS_PAGE_BYTES);
-    char *map = hak_os_reserve(map_bytes, HAK_CHUNK_BYTES);
+    char *map = hak_os_map(map_bytes, HAK_CHUNK_BYTES); /* counted: what cannot be had is refused now */
     if (map == NULL || !enter(map, map_bytes))
         return NULL;
     if (!hak_os_move_pages(span->block, old_bytes, map + HAK_CHUNK_BYTES)) {

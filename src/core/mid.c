@@ -77,9 +77,9 @@ void hak_mid_put(hak_heap *heap, hak_slab *run)
 
 bool hak_mid_resize(hak_heap *heap, hak_slab *run, size_t bytes)
 {
-    unsigned units = units_for(bytes);
-    if (bytes <= HAK_SMALL_MAX_BYTES || units > HAK_RUN_MAX_UNITS)
+    if (bytes <= HAK_SMALL_MAX_BYTES || bytes > HAK_MID_MAX_BYTES)
         return false;
+    unsigned units = units_for(bytes);
     if (units > run->units && !hak_pool_grow(run, units))
         return false;
     hak_pool_shrink(run, units);

@@ -21,7 +21,7 @@ bool hak_mid_keep(hak_heap *heap, void *at);
 /* `run` is the entry of a live run's first unit. */
 void hak_mid_put(hak_heap *heap, hak_slab *run);
 
-/* Resizes in place; false when it does not fit there or would waste more than half. */
+/* Resizes in place; false when it does not fit there, or where slabs or larger blocks are for. */
 bool hak_mid_resize(hak_heap *heap, hak_slab *run, size_t bytes);
 
 HAK_INLINE size_t hak_mid_usable(const hak_slab *run)

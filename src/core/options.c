@@ -150,7 +150,7 @@ static bool number_of(const char *text, int64_t *number)
     text += shift != 0;
     if (*text != '\0' || value > INT64_MAX >> shift)
         return false;
-    *number = (negative ? -value : value) << shift;
+    *number = (negative ? -value : value) * (INT64_C(1) << shift);
     return true;
 }
 

@@ -18,7 +18,7 @@
 
 /* Reads and checks the file. NULL when it is in force, else one line that says why it is not (the program
  * then runs on defaults); an empty line says: this process is in the control group of a canary, print
- * nothing. Regular files only, no symbolic link; never in secure execution. Only FROZEN and CANARY policies
+ * nothing. Regular files only, or links to them; never in secure execution. Only FROZEN and CANARY policies
  * act. Says once on stderr when more than 40% of the policy's weight is of modules that are loaded in another
  * build: then only its global settings apply. */
 const char *hak_policy_open(const char *path);

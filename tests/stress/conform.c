@@ -88,6 +88,25 @@ static void too_large(void)
     free(old);
 }
 
+/* What no address space holds is refused to blocks of every kind, not counted in units that overflow. */
+static void realloc_beyond_memory(void)
+{
+    static const size_t starts[] = {100, 40000, 300000, 3 << 20, 20 << 20, 80 << 20};
+    for (unsigned i = 0; i < sizeof starts / sizeof *starts; i++) {
+        unsigned char *old = malloc(starts[i]);
+        EXPECT(old != NULL);
+        pattern_fill(old, 100, 7);
+        for (unsigned shift = 47; shift < 63; shift++)
+            for (size_t more = 0; more < 200000; more += 40000) {
+                errno = 0;
+                EXPECT_OF(realloc(old, ((size_t)1 << shift) + more) == NULL, shift);
+                EXPECT(errno == ENOMEM && pattern_holds(old, 100, 7));
+            }
+        EXPECT(malloc_usable_size(old) < starts[i] * 3);
+        free(old);
+    }
+}
+
 static void multiply_overflow(void)
 {
     static const size_t pairs[][2] = {{SIZE_MAX, 2},
@@ -495,6 +514,7 @@ static void one_huge(void)
 static const stress_row table[] = {
     {"size_zero", size_zero, 0},
     {"too_large", too_large, 0},
+    {"realloc_beyond_memory", realloc_beyond_memory, 0},
     {"multiply_overflow", multiply_overflow, 0},
     {"errno_kept", errno_kept, 0},
     {"alignment_natural", alignment_natural, 0},
