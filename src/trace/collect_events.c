@@ -246,8 +246,8 @@ void hak_events_thread_gone(hak_events *events, hak_consumer *consumer, uint64_t
 static void module_loads(hak_events *events, const hak_record *record, uint64_t time_ns)
 {
     char path[HAK_MODULE_PATH_MAX + 1];
-    uint32_t path_bytes = (uint32_t)record->at[4];
-    uint32_t id_bytes = (uint32_t)(record->at[4] >> 32);
+    uint32_t path_bytes = (uint32_t)record->size;
+    uint32_t id_bytes = (uint32_t)(record->size >> 32);
     memcpy(path, &record->at[HAK_RECORD_MODULE_WORDS], path_bytes);
     path[path_bytes] = 0;
     const char *name =

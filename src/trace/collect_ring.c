@@ -17,6 +17,12 @@ static bool is_alloc(uint32_t kind)
                                    hak_op_class_of((hak_op)kind) == HAK_CLASS_REALLOC);
 }
 
+/* A number that is checked and then used: the program may change it in between. */
+static uint64_t read_once(const uint64_t *word)
+{
+    return *(const volatile uint64_t *)word;
+}
+
 /* Length and fields of an allocation; false: it does not fit into `left` words. */
 static bool decode_alloc(hak_record *record, uint64_t left)
 {
@@ -34,9 +40,9 @@ static bool decode_alloc(hak_record *record, uint64_t left)
     if (HAK_UNLIKELY((record->form & HAK_RECORD_STACK) != 0)) {
         if (left <= words)
             return false;
-        uint32_t frames = (uint32_t)record->at[words];
-        record->same = (uint32_t)(record->at[words] >> 32);
-        words++;
+        uint64_t counts = read_once(&record->at[words++]);
+        uint32_t frames = (uint32_t)counts;
+        record->same = (uint32_t)(counts >> 32);
         if (frames > HAK_RECORD_DEPTH_MAX || record->same > frames || frames - record->same > left - words)
             return false;
         record->frames = frames - record->same;
@@ -64,8 +70,9 @@ static bool decode(hak_record *record, uint64_t left)
     case HAK_RECORD_MODULE_LOAD:
         if (left < HAK_RECORD_MODULE_WORDS)
             return false;
-        record->words = HAK_RECORD_MODULE_WORDS + (uint32_t)(((uint32_t)record->at[4] + UINT64_C(7)) / 8);
-        return (uint32_t)record->at[4] <= HAK_MODULE_PATH_MAX && record->words <= left;
+        record->size = read_once(&record->at[4]);
+        record->words = HAK_RECORD_MODULE_WORDS + (uint32_t)(((uint32_t)record->size + UINT64_C(7)) / 8);
+        return (uint32_t)record->size <= HAK_MODULE_PATH_MAX && record->words <= left;
     default:
         if (HAK_UNLIKELY(record->kind >= HAK_OP_COUNT || left < 2))
             return false;

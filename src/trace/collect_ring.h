@@ -37,7 +37,7 @@ typedef struct hak_record {
     uint32_t stack;
     const uint64_t *at;
     uint64_t address;
-    uint64_t size;
+    uint64_t size; /* of MODULE_LOAD: its word of lengths */
     uint32_t align_log2;
     uint32_t same;   /* of a stack described here: frames that it shares with the one described before */
     uint32_t frames; /* the others */

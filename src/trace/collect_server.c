@@ -330,7 +330,8 @@ static void serve(server *s)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
     bool allowed = peer.uid == geteuid() || geteuid() == 0;
-    ssize_t n = recv(fd, &said, sizeof said, 0);
+    /* A stranger is not waited for. */
+    ssize_t n = recv(fd, &said, sizeof said, allowed ? 0 : MSG_DONTWAIT);
     if (n == sizeof said.command && said.command.magic == HAK_COMMAND_MAGIC && known && allowed &&
         take_command(s, &said.command, fd))
         return;
