@@ -18,7 +18,7 @@
 
 #define DEFAULT_LIMIT_S     60
 #define NOISE_UNTIL         0.12 /* shares of the time that reading has left, by phase */
-#define SEARCH_UNTIL        0.60
+#define SEARCH_UNTIL        0.50
 #define PRUNE_UNTIL         0.80
 #define VALIDATE_ROUNDS     12
 #define VALIDATE_MIN_ROUNDS 6        /* always made, beyond the limit if need be: fewer say nothing */

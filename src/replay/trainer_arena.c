@@ -16,10 +16,12 @@
 #define MIN_RSS_BYTES   4096.0
 #define MIN_NS          0.01
 #define MAX_PAIRS       512
+#define TIME_EFFECT     0.03 /* log ratio: how far policies typically lie apart in time */
+#define TRUST_RUNS      8    /* that a candidate which matters gets before it is judged */
 
 bool hak_arena_init(hak_arena *arena, hak_trial_run *run, void *arg, hak_objective objective, uint64_t seed)
 {
-    *arena = (hak_arena){.run = run, .run_arg = arg, .objective = objective, .random = seed};
+    *arena = (hak_arena){.run = run, .run_arg = arg, .objective = objective, .time_trust = 1, .random = seed};
     arena->candidates = calloc(HAK_ARENA_MAX_CANDIDATES, sizeof *arena->candidates);
     arena->failed = calloc(HAK_ARENA_MAX_CANDIDATES, sizeof *arena->failed);
     arena->acted = calloc(HAK_ARENA_MAX_CANDIDATES, sizeof *arena->acted);
@@ -72,6 +74,21 @@ uint32_t hak_arena_add(hak_arena *arena, const hak_candidate *candidate)
     return arena->candidate_count++;
 }
 
+static double objective_of(const hak_arena *arena, const hak_arena_run *run)
+{
+    return arena->objective == HAK_OBJECTIVE_TIME  ? run->log_time
+           : arena->objective == HAK_OBJECTIVE_RSS ? run->log_rss
+                                                   : 0.5 * (arena->time_trust * run->log_time + run->log_rss);
+}
+
+void hak_arena_trust_time(hak_arena *arena, double noise)
+{
+    double effect = TIME_EFFECT * TIME_EFFECT;
+    arena->time_trust = effect / (effect + noise * noise / TRUST_RUNS);
+    for (size_t i = 0; i < arena->run_count; i++)
+        arena->runs[i].log_objective = objective_of(arena, &arena->runs[i]);
+}
+
 static bool log_run(hak_arena *arena, uint32_t trace, uint32_t candidate, const hak_trial *trial)
 {
     if (arena->run_count == arena->run_room) {
@@ -85,9 +102,7 @@ static bool log_run(hak_arena *arena, uint32_t trace, uint32_t candidate, const 
     hak_arena_run run = {.block = arena->block_count, .candidate = candidate, .trace = trace};
     run.log_time = log(fmax(trial->ns_per_op, MIN_NS));
     run.log_rss = log(fmax(trial->rss_bytes, MIN_RSS_BYTES));
-    run.log_objective = arena->objective == HAK_OBJECTIVE_TIME  ? run.log_time
-                        : arena->objective == HAK_OBJECTIVE_RSS ? run.log_rss
-                                                                : 0.5 * (run.log_time + run.log_rss);
+    run.log_objective = objective_of(arena, &run);
     arena->runs[arena->run_count++] = run;
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++)
         if (trial->acted[f] > arena->acted[candidate][f])

@@ -49,7 +49,8 @@ typedef struct hak_arena {
     hak_trial_run *run;
     void *run_arg;
     hak_objective objective;
-    uint64_t random; /* state; set it to the seed */
+    double time_trust; /* balanced objective: what time counts of its half, see hak_arena_trust_time */
+    uint64_t random;   /* state; set it to the seed */
     uint64_t runs_made;
     uint32_t block_count;
     uint32_t candidate_count;
@@ -77,6 +78,12 @@ bool hak_arena_block(hak_arena *arena, uint32_t trace, const uint32_t *ids, uint
 /* Log ratio of a over b over the blocks >= first_block in which both ran; trace UINT32_MAX: on all traces. */
 hak_estimate hak_arena_compare(const hak_arena *arena, uint32_t a, uint32_t b, hak_metric metric,
                                uint32_t first_block, uint32_t trace);
+
+/* Tells the balanced objective how far single times can be believed, from the standard deviation of an A/A
+ * log ratio: beside memory, which repeats to the page, noise of several percent would decide alone. Times are
+ * shrunk towards no difference as an empirical Bayes estimate would (Efron and Morris 1975), also in the runs
+ * made before. */
+void hak_arena_trust_time(hak_arena *arena, double noise);
 
 /* Fits ratings and deviations to the whole log: a Bradley-Terry model (Biometrika 1952), in which the log
  * odds of a match are its log ratio in units of `noise` (at least 1%), with a weak prior towards the default.

@@ -279,13 +279,26 @@ static bool halve(hak_search *search, uint32_t *ids, uint32_t *count)
     return true;
 }
 
+/* Standard deviation of what a metric differs by in the A/A blocks, from the median of the absolute
+ * differences: one disturbed run does not count. */
+static double deviation_of(const hak_arena *arena, hak_metric metric)
+{
+    double differences[NOISE_BLOCKS];
+    uint32_t count = 0;
+    for (size_t i = 1; i < arena->run_count && count < NOISE_BLOCKS; i += 2) {
+        const hak_arena_run *a = &arena->runs[i - 1], *b = &arena->runs[i];
+        differences[count++] =
+            fabs(metric == HAK_METRIC_TIME ? b->log_time - a->log_time : b->log_objective - a->log_objective);
+    }
+    return count > 0 ? hak_estimate_of(differences, count).mean / 0.6745 : 0.05 / 0.6745;
+}
+
 bool hak_search_noise(hak_search *search)
 {
     hak_arena *arena = search->arena;
-    double differences[NOISE_BLOCKS];
     uint32_t count = 0;
     const uint32_t twice[] = {HAK_ARENA_DEFAULT, HAK_ARENA_DEFAULT};
-    while (count < NOISE_BLOCKS && search->may_go_on(search->arg, HAK_TRAIN_NOISE)) {
+    for (; count < NOISE_BLOCKS && search->may_go_on(search->arg, HAK_TRAIN_NOISE); count++) {
         bool default_failed = false;
         if (!hak_arena_block(arena, arena->block_count % search->trace_count, twice, 2, &default_failed))
             return false;
@@ -293,16 +306,10 @@ bool hak_search_noise(hak_search *search)
             search->default_failed = true;
             return false;
         }
-        const hak_arena_run *last = &arena->runs[arena->run_count - 1];
-        differences[count++] = last[0].log_objective - last[-1].log_objective;
         search->tell(search->arg, HAK_TRAIN_NOISE);
     }
-    for (uint32_t i = 0; i < count; i++)
-        differences[i] = fabs(differences[i]);
-    /* median of the absolute differences, as that of a normal distribution: one disturbed run does not count
-     */
-    double middle = count > 0 ? hak_estimate_of(differences, count).mean : 0.05;
-    search->noise = fmax(middle / 0.6745, 1e-4);
+    hak_arena_trust_time(arena, deviation_of(arena, HAK_METRIC_TIME));
+    search->noise = fmax(deviation_of(arena, HAK_METRIC_OBJECTIVE), 1e-4);
     search->noise_bound = count > 0 ? 1.96 * search->noise / sqrt(count) : 0.05;
     return true;
 }
@@ -340,7 +347,9 @@ static bool weigh_family(hak_search *search, uint32_t without, hak_estimate *gai
     for (unsigned block = 0; block < PRUNE_BLOCKS * PRUNE_ROUNDS; block++) {
         if (block >= PRUNE_BLOCKS && (gain->high < 0 || gain->low > 0))
             break;
-        if (!search->may_go_on(search->arg, HAK_TRAIN_PRUNING))
+        /* The first pairs may take of validation's time: what was never weighed alone may well be harmful on
+         * inputs that the training traces do not resemble. */
+        if (!search->may_go_on(search->arg, block < MIN_PAIRS ? HAK_TRAIN_VALIDATING : HAK_TRAIN_PRUNING))
             break;
         if (!run_block(search, ids, 2, HAK_TRAIN_PRUNING))
             return false;

@@ -214,6 +214,39 @@ static void ratings_do_not_depend_on_the_order_of_matches(void **state)
     hak_arena_clear(&arena);
 }
 
+/* Memory repeats, time does not: a candidate that saves 5% of memory must be seen through times that are 15%
+ * apart. */
+static int run_loud_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
+{
+    world *w = arg;
+    (void)trace;
+    trial->ns_per_op = 100 * (1 + w->noise * (uniform(w) - 0.5));
+    trial->rss_bytes = id == HAK_ARENA_DEFAULT ? 1e6 : 0.95e6;
+    return 0;
+}
+
+static void noisy_times_do_not_hide_what_memory_shows(void **state)
+{
+    (void)state;
+    for (unsigned loud = 0; loud < 2; loud++) {
+        world w = {.random = 3, .noise = loud ? 0.5 : 0.01, .blocks_left = 100};
+        hak_arena arena;
+        assert_true(hak_arena_init(&arena, run_loud_world, &w, HAK_OBJECTIVE_BALANCED, 1));
+        hak_search s = {.arena = &arena, .trace_count = 1, .may_go_on = go_on, .tell = tell, .arg = &w};
+        assert_true(hak_search_noise(&s));
+        assert_true(loud ? arena.time_trust < 0.5 : arena.time_trust > 0.95);
+        hak_candidate other = {.knob_set = {[HAK_KNOB_THP] = true}};
+        const uint32_t ids[] = {HAK_ARENA_DEFAULT, hak_arena_add(&arena, &other)};
+        bool failed = false;
+        for (uint32_t i = 0; i < 12; i++)
+            assert_true(hak_arena_block(&arena, 0, ids, 2, &failed));
+        assert_true(hak_arena_compare(&arena, ids[1], 0, HAK_METRIC_OBJECTIVE, 0, UINT32_MAX).high < 0);
+        hak_estimate time = hak_arena_compare(&arena, ids[1], 0, HAK_METRIC_TIME, 0, UINT32_MAX);
+        assert_true(time.low < 0 && time.high > 0);
+        hak_arena_clear(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +256,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_gives_the_same_policy),
         cmocka_unit_test(estimates_are_robust_and_cautious),
         cmocka_unit_test(ratings_do_not_depend_on_the_order_of_matches),
+        cmocka_unit_test(noisy_times_do_not_hide_what_memory_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
