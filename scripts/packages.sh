@@ -7,7 +7,7 @@ HAK_TEST_PACKAGES="libcmocka-dev bats clang clang-format clang-tidy libclang-rt-
   bc man-db procps dpkg-dev sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack parallel zip zstd"
 HAK_PEER_PACKAGES="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 HAK_DEMO_PACKAGES="sqlite3 python3 gzip"
-HAK_PROVE_PACKAGES="sqlite3 jq g++ z3 ghostscript perl lua5.4 python3 redis-server"
+HAK_PROVE_PACKAGES="sqlite3 jq g++ z3 ghostscript perl lua5.4 python3 redis-server memcached mariadb-server-core"
 
 # hak_install PACKAGE…: installs those that are missing, as root or through sudo.
 hak_install() {

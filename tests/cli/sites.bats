@@ -186,7 +186,7 @@ import shlex, sys
 sys.path.insert(0, sys.argv[1])
 import inputs
 for letter in "abd":
-    print(f"hakmem-trace -q -f -o perl.{letter}.gz --", shlex.join(inputs.make("perl", letter, 1, ".")[0]))
+    print(f"hakmem-trace -q -f -o perl.{letter}.gz --", shlex.join(inputs.make("perl", letter, 0.33, ".")[0]))
 END
   . ./scripts.sh >/dev/null
   run hakmem-replay --mode=learning --time-limit=1 --seed=1 --export=perl.policy perl.a.gz perl.b.gz perl.d.gz

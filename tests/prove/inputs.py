@@ -1,7 +1,8 @@
-"""Inputs of the proof: five tasks of different kinds for each program, made from a seed and nothing else.
+"""Inputs of the proof: six tasks of different kinds for each program, made from a seed and nothing else.
 
 make(program, letter, scale, folder) writes what the program reads and returns (argv, stdin path). Letters a, b and c are
-trained on, d and e are seen by nobody before the last table. Scale 1.0 runs for about a second here.
+trained on, f decides whether the policy is frozen, d and e are seen by nobody before the last table. Scale 1.0 runs for about a
+second here.
 """
 import json
 import pathlib
@@ -10,7 +11,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-LETTERS = "abcde"
+LETTERS = "abcdef"
 WORDS = ("amber birch cedar delta ember fjord grove harbor island juniper kernel lantern meadow north opal prairie quartz "
          "river summit timber umber valley willow yarrow zephyr").split()
 
@@ -27,12 +28,13 @@ def write(folder, name, text):
 
 # ---- sqlite3 ----
 
-SQL = {"a": ("mixed", 11), "b": ("orders", 12), "c": ("reports", 13), "d": ("mixed", 14), "e": ("reports", 15)}
+SQL = {"a": ("mixed", 11), "b": ("orders", 12), "c": ("reports", 13), "d": ("ledger", 14), "e": ("series", 15),
+       "f": ("desk", 16)}
 
 
 def sqlite3(letter, scale, folder):
     shape, seed = SQL[letter]
-    count = int((4000 if shape == "reports" else 9000) * scale)
+    count = int({"reports": 4000, "series": 4000, "ledger": 6000}.get(shape, 9000) * scale)
     path = pathlib.Path(folder) / f"sqlite3.{letter}.sql"
     with open(path, "w") as out:
         subprocess.run([sys.executable, HERE.parent / "programs/input/statements.py", str(seed), str(count), shape],
@@ -50,6 +52,8 @@ JQ = {
     "c": 'map(.parts | map(.name) | join("+")) | unique | length',
     "d": 'map(walk(if type == "string" then ascii_upcase else . end)) | sort_by(.price, .id) | .[0:50]',
     "e": 'reduce .[] as $d ({}; .[$d.kind][$d.tags[0] // "none"] += ($d.text | ltrimstr("amber") | length))',
+    "f": 'map({(.kind): (.parts | map({key: .name, value: .n}) | from_entries)}) | map(to_entries[]) | group_by(.key) '
+         '| map({key: .[0].key, value: (map(.value) | add | length)}) | from_entries',
 }
 
 
@@ -58,7 +62,7 @@ def jq(letter, scale, folder):
     docs = [{"id": n, "kind": rng.choice(WORDS), "price": rng.randint(1, 10**6) / 100, "text": sentence(rng, 1, 30),
              "tags": rng.choices(WORDS, k=rng.randint(0, 6)),
              "parts": [{"n": i, "name": rng.choice(WORDS) + str(i)} for i in range(rng.randint(0, 6))]}
-            for n in range(int({"b": 3000, "d": 8000}.get(letter, 24000) * scale))]
+            for n in range(int({"b": 1500, "d": 2500, "f": 10000}.get(letter, 20000) * scale))]
     path = write(folder, f"jq.{letter}.json", json.dumps(docs))
     return ["/usr/bin/jq", "-c", JQ[letter], path], "/dev/null"
 
@@ -71,6 +75,7 @@ CC_HEADS = {
     "c": ["variant", "tuple", "optional", "memory", "functional"],
     "d": ["unordered_map", "deque", "random", "chrono", "iomanip"],
     "e": ["thread", "future", "mutex", "list", "numeric"],
+    "f": ["array", "queue", "string_view", "bitset", "type_traits"],
 }
 CC_BODIES = {
     "a": "std::map<std::string, std::vector<T{n}>> m; for (int i = 0; i < 9; i++) m[std::to_string(i)].push_back(T{n}{{i}});\n"
@@ -87,13 +92,15 @@ CC_BODIES = {
     "e": "std::list<T{n}> l; std::mutex m; for (int i = 0; i < 9; i++) l.push_back(T{n}{{i}});\n"
          "  auto f = std::async([&] {{ std::lock_guard<std::mutex> g(m); return std::accumulate(l.begin(), l.end(), 0, [](int a, const T{n} &b) {{ return a + b.x; }}); }});\n"
          "  l.sort(); return f.get();",
+    "f": "std::array<T{n}, 9> a{{}}; std::priority_queue<int> q; std::bitset<{n} + 9> b; for (int i = 0; i < 9; i++) {{ a[i].x = i; q.push(i * {n} % 7); b.set(i); }}\n"
+         "  std::string_view s = \"abc{c}\"; static_assert(std::is_aggregate_v<T{n}>); return q.top() + (int)b.count() + a[3].x + (int)s.find('{c}');",
 }
 
 
 def cc1plus(letter, scale, folder):
     rng = random.Random(200 + ord(letter))
     parts = [f"#include <{head}>" for head in CC_HEADS[letter]]
-    for n in range(int(22 * scale) + 2):
+    for n in range(int({"a": 3, "d": 2, "e": 0}.get(letter, 4) * scale) + 1):
         fields = "".join(f" int f{i};" for i in range(rng.randint(0, 5)))
         parts.append(f"struct T{n} {{ int x;{fields} bool operator<(const T{n} &o) const {{ return x < o.x; }} }};\n"
                      f"int work{n}() {{\n  " + CC_BODIES[letter].format(n=n, c=rng.choice("klmnop")) + "\n}")
@@ -101,7 +108,7 @@ def cc1plus(letter, scale, folder):
     whole = source.replace(".cc", ".ii")
     subprocess.run(["g++", "-std=c++17", "-E", "-o", whole, source], check=True)
     compiler = subprocess.run(["g++", "-print-prog-name=cc1plus"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
-    level = {"a": "-O1", "b": "-O0", "c": "-O2", "d": "-O1", "e": "-O2"}[letter]
+    level = {"a": "-O1", "b": "-O0", "c": "-O2", "d": "-O1", "e": "-O2", "f": "-O1"}[letter]
     return [compiler, "-quiet", "-std=c++17", "-fpreprocessed", level, whole, "-o", "-"], "/dev/null"
 
 
@@ -147,7 +154,18 @@ def z3_reals(rng, n):
     return lines + ["(assert (> (+ " + " ".join(f"r{i}" for i in range(n)) + f") {n}))"]
 
 
-Z3 = {"a": (z3_bits, 40, 12), "b": (z3_jobs, 120, 24), "c": (z3_arrays, 40, 3), "d": (z3_rooms, 30, 6), "e": (z3_reals, 24, 6)}
+def z3_strings(rng, n):
+    lines = [f"(declare-const t{i} String)" for i in range(n)]
+    for i in range(n):
+        lines.append(f"(assert (= (str.len t{i}) {rng.randint(3, 9)}))")
+        lines.append(f"(assert (str.contains t{i} \"{rng.choice(WORDS)[:2]}\"))")
+        if i:
+            lines.append(f"(assert (str.prefixof (str.substr t{i} 0 1) t{i - 1}))")
+    return lines
+
+
+Z3 = {"a": (z3_bits, 40, 5), "b": (z3_jobs, 120, 14), "c": (z3_arrays, 40, 1), "d": (z3_rooms, 26, 2), "e": (z3_reals, 40, 2),
+      "f": (z3_strings, 8, 4)}
 
 
 def z3(letter, scale, folder):
@@ -201,7 +219,17 @@ def gs_mixed(rng, pages):
         yield from maker(rng, max(1, pages // 3))
 
 
-GS = {"a": (gs_text, 10), "b": (gs_paths, 8), "c": (gs_images, 8), "d": (gs_program, 8), "e": (gs_mixed, 12)}
+def gs_forms(rng, pages):
+    yield "/Times-Roman findfont 9 scalefont setfont /cell { moveto 90 0 rlineto 0 14 rlineto -90 0 rlineto closepath stroke } bind def"
+    for _ in range(pages):
+        for y in range(60, 760, 16):
+            for x in range(40, 540, 100):
+                yield f"{x} {y} cell {x + 4} {y + 4} moveto ({rng.choice(WORDS)} {rng.randint(1, 999)}) show"
+        yield "showpage"
+
+
+GS = {"a": (gs_text, 10), "b": (gs_paths, 50), "c": (gs_images, 16), "d": (gs_program, 60), "e": (gs_mixed, 12),
+      "f": (gs_forms, 24)}
 
 
 def ghostscript(letter, scale, folder):
@@ -220,11 +248,12 @@ PERL = {
     "c": 'my $t = ""; for my $i (1..$n/2) { $t .= "word$i " ; if ($i % 500 == 0) { my %c; $c{$_}++ for split / /, $t; $t = join " ", (sort keys %c)[0..20] } } print length $t, "\\n";',
     "d": 'my @q; for my $i (1..$n) { push @q, { id => $i, tags => [map { $i * $_ % 11 } 1..4] }; shift @q if @q > 3000 } my $s = 0; $s += $_->{tags}[1] for @q; print "$s\\n";',
     "e": 'my %t; for my $i (1..$n/2) { my $p = \\%t; $p = $p->{$_} //= {} for split //, $i*31 % 99991 } my @w = (\\%t); my $c = 0; while (my $x = pop @w) { $c++; push @w, values %$x } print "$c\\n";',
+    "f": 'my ($s, %g) = (""); for my $i (1..$n/3) { my $l = join ",", $i, $i*7 % 31, "v$i"; my @f = split /,/, $l; push @{$g{$f[1]}}, uc $f[2]; if ($i % 4000 == 0) { $s = join "|", map { scalar @{$g{$_}} } sort keys %g; %g = () } } print "$s\\n";',
 }
 
 
 def perl(letter, scale, folder):
-    return ["/usr/bin/perl", "-e", f"my $n = {int(300000 * scale)}; {PERL[letter]}"], "/dev/null"
+    return ["/usr/bin/perl", "-e", f"my $n = {int(600000 * scale)}; {PERL[letter]}"], "/dev/null"
 
 
 LUA = {
@@ -233,16 +262,16 @@ LUA = {
     "c": 'local s = {} for i = 1, n // 4 do s[#s + 1] = string.rep("ab", i % 30) .. i end table.sort(s) print(s[1], #table.concat(s))',
     "d": 'local t = {} for i = 1, n // 2 do local p = t for c in tostring(i * 31 % 9973):gmatch(".") do p[c] = p[c] or {} p = p[c] end end print(next(t) ~= nil)',
     "e": 'local f = {} for i = 1, n // 2 do local k = i f[i % 997] = function() return k end end print(f[5]())',
+    "f": 'local r = {} for i = 1, n // 6 do local l = i .. ";" .. i % 31 .. ";v" .. i local f = {} for p in l:gmatch("[^;]+") do f[#f + 1] = p end r[i % 4001] = f end print(#r)',
 }
 
 
 def lua(letter, scale, folder):
-    return ["/usr/bin/lua5.4", write(folder, f"lua.{letter}.lua", f"local n = {int(2000000 * scale)} {LUA[letter]}\n")], "/dev/null"
+    return ["/usr/bin/lua5.4", write(folder, f"lua.{letter}.lua", f"local n = {int({'c': 800000, 'e': 6000000}.get(letter, 2000000) * scale)} {LUA[letter]}\n")], "/dev/null"
 
 
 def python3(letter, scale, folder):
-    return ["/usr/bin/python3", str(HERE.parent / "programs/input/json_work.py"), str(500 + ord(letter)),
-            str(int(500 * scale))], "/dev/null"
+    return ["/usr/bin/python3", str(HERE / "python_tasks.py"), letter, str(2.5 * scale)], "/dev/null"
 
 
 MAKERS = {"sqlite3": sqlite3, "jq": jq, "cc1plus": cc1plus, "z3": z3, "ghostscript": ghostscript, "perl": perl,

@@ -1,16 +1,20 @@
 """SQL of a small shop for sqlite3: statements.py SEED COUNT [SHAPE]
 
 The same seed gives the same statements. SHAPE shifts the mix: orders (mostly inserts and look-ups), reports (joins,
-groups, sorts and text) or mixed.
+groups, sorts and text), ledger (updates, deletes, tables that come and go), series (windows and recursion), desk (look-ups, text
+and small changes) or mixed.
 """
 import random
 import sys
 
 SHAPES = {
-    #          insert update delete lookup join group text json
+    #          insert update delete lookup join group text json series table
     "mixed":   (40, 12, 4, 18, 8, 6, 7, 5),
     "orders":  (55, 15, 6, 18, 2, 1, 2, 1),
     "reports": (22, 6, 2, 14, 20, 16, 12, 8),
+    "ledger":  (34, 26, 18, 8, 1, 1, 1, 1, 1, 9),
+    "desk":    (18, 20, 4, 34, 6, 2, 14, 2, 0, 3),
+    "series":  (30, 4, 2, 6, 4, 4, 3, 7, 38, 2),
 }
 WORDS = ("amber birch cedar delta ember fjord grove harbor island juniper kernel lantern meadow north opal prairie "
          "quartz river summit timber umber valley willow yarrow zephyr").split()
@@ -38,6 +42,16 @@ def statement(rng, kind, n):
         return f"select item, count(*) n, group_concat(id % 7) from orders group by item having n > {rng.randint(1, 4)} order by n desc, item limit 3;"
     if kind == 6:
         return f"select id, upper(substr(note, 1, 40)), replace(note, '{rng.choice(WORDS)}', '#') from orders where note like '%{rng.choice(WORDS)}%' order by id limit 4;"
+    if kind == 8:
+        if n % 3 == 0:
+            return (f"with recursive r(x, s) as (select {k % 50}, 'a' union all select x + {rng.randint(1, 5)}, s || x from r where x < {k % 50 + 90}) "
+                    "select count(*), max(length(s)), sum(x) from r;")
+        return ("select id, round(avg(amount) over (partition by customer % 5 order by id rows 9 preceding), 2), rank() over (order by amount) "
+                f"from orders where id between {k} and {k + 120} order by 3, 1 limit 4;")
+    if kind == 9:
+        return (f"create table part{n}(id integer primary key, note text, v real); insert into part{n} select id, note, amount from orders "
+                f"where id between {k} and {k + rng.randint(20, 400)}; create index i{n} on part{n}(v); delete from part{n} where id % 3 = 0; "
+                f"select count(*), round(sum(v), 2) from part{n}; drop table part{n};")
     return f"select json_extract(doc, '$.w'), json_group_array(id) from (select * from orders where id % 17 = {k % 17} limit 20) group by 1 order by 1;"
 
 
@@ -53,7 +67,7 @@ def main():
     for i in range(1, 401):
         out.write(f"insert into customers values({i}, '{text(rng, 2, 3)}');\n")
     for n in range(1, count + 1):
-        kind = rng.choices(range(8), weights)[0]
+        kind = rng.choices(range(len(weights)), weights)[0]
         out.write(statement(rng, kind, n) + "\n")
         if n % 500 == 0:
             out.write("commit; begin;\n")
