@@ -233,7 +233,7 @@ static const char *get_rows(hak_wire_in in, hak_tables *tables)
         int64_t slot = hak_unzigzag(hak_get_varint(&in));
         uint64_t kind = hak_get_varint(&in);
         if (in.bad || offset < INT32_MIN || offset > INT32_MAX || slot < INT16_MIN || slot > INT16_MAX ||
-            kind > HAK_FRAME_END)
+            kind > HAK_FRAME_BP_DEREF)
             return "bad frame row";
         hak_frame_row row = {.cfa_offset = (int32_t)offset, .bp_slot = (int16_t)slot, .kind = (uint8_t)kind};
         const char *fault = hak_tables_row(tables, (hak_trace_row){pc, row});

@@ -154,6 +154,8 @@ END
   [ "$(marked co.gz)" -eq 400 ]
   same tails.gz tails
   [ "$(marked tails.gz)" -eq 1000 ]
+  same realigns.gz realigns
+  [ "$(marked realigns.gz)" -eq 1000 ]
   whole ./*.gz
 }
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,25 @@ static int tails(int argc, char **argv)
     return 0;
 }
 
+/* An aligned local beside an alloca: the compiler realigns the stack and says by an expression where the
+ * frame is. */
+static __attribute__((noinline, optimize("O2"))) void realigned(size_t size)
+{
+    alignas(64) volatile char aligned[128];
+    volatile char *more = __builtin_alloca(size);
+    more[0] = aligned[size % sizeof aligned] = 1;
+    free(valloc(size));
+    more[size - 1] = aligned[0];
+}
+
+static int realigns(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    for (size_t i = 1; i <= 1000; i++)
+        realigned(i);
+    return 0;
+}
+
 /* ---- contexts, threads, modules ---- */
 
 static __attribute__((noinline)) int spread(int n, int way)
@@ -313,6 +333,7 @@ const scene scenes_of_stacks[] = {
     {"recursion", recursion},
     {"coroutines", coroutine_switches},
     {"tails", tails},
+    {"realigns", realigns},
     {"contexts", contexts},
     {"threads", threads},
     {"thread_stream", thread_stream},
