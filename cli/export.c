@@ -142,5 +142,5 @@ void export_command(char *out, size_t room, const report_trace *t)
 hak_weights export_own(const hak_tree *tree, uint32_t node)
 {
     uint32_t usage = tree->nodes[node].usage;
-    return usage == HAK_TREE_NO_USAGE ? (hak_weights){{0}} : hak_weights_of(&tree->usages[usage]);
+    return usage == HAK_TREE_NO_USAGE ? (hak_weights){{0}} : hak_weights_of(tree->usages[usage]);
 }

@@ -65,11 +65,11 @@ const char *export_dhat(const report *r, FILE *out)
     bool first = true;
     for (uint32_t i = 0; i < r->tree->count; i++) {
         uint32_t number = r->tree->nodes[i].usage;
-        if (number == HAK_TREE_NO_USAGE || r->tree->usages[number].calls == 0)
+        if (number == HAK_TREE_NO_USAGE || r->tree->usages[number]->calls == 0)
             continue;
         fputs(first ? "\n" : ",\n", out);
         first = false;
-        put_point(r, &r->tree->usages[number], i, out);
+        put_point(r, r->tree->usages[number], i, out);
     }
     fputs("],\n", out);
     put_frames(r, out);

@@ -302,8 +302,8 @@ static void put_samples(encoder *e, uint64_t *ids)
 {
     const hak_tree *tree = e->r->tree;
     for (uint32_t i = 0; i < tree->count; i++) {
-        if (tree->nodes[i].usage != HAK_TREE_NO_USAGE && tree->usages[tree->nodes[i].usage].calls != 0)
-            put_sample(e, i, &tree->usages[tree->nodes[i].usage], ids);
+        if (tree->nodes[i].usage != HAK_TREE_NO_USAGE && tree->usages[tree->nodes[i].usage]->calls != 0)
+            put_sample(e, i, tree->usages[tree->nodes[i].usage], ids);
     }
 }
 

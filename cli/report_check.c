@@ -267,7 +267,7 @@ static bool look_below(const report *r, const report_check *check, finding *f)
             f->value += tree->sums[i].of[check->metric->weight];
         }
         if (inside[i] != 0 && node->usage != HAK_TREE_NO_USAGE)
-            see_place(f, check->metric->part(&tree->usages[node->usage]), node->place);
+            see_place(f, check->metric->part(tree->usages[node->usage]), node->place);
     }
     free(inside);
     return true;
@@ -279,7 +279,7 @@ static void look_at_whole(const report *r, const report_check *check, finding *f
     uint32_t worst;
     f->value = check->metric->whole(r);
     if (check->metric->whole == leaked && report_leaked(r, &bytes, &blocks, &worst) && worst != 0) {
-        see_place(f, r->tree->usages[r->tree->nodes[worst].usage].live_bytes, r->tree->nodes[worst].place);
+        see_place(f, r->tree->usages[r->tree->nodes[worst].usage]->live_bytes, r->tree->nodes[worst].place);
         return;
     }
     for (size_t i = 0; check->metric->part != NULL && i < r->list_count; i++) {

@@ -313,7 +313,7 @@ static void put_site(page *p, const hak_site *site)
 {
     const hak_usage *u = site->usage;
     const uint32_t *frames = hak_sites_frames(p->r->sites, site);
-    uint64_t p50 = hak_life_time_ns(site->life, u->live_blocks, 0.5);
+    uint64_t p50 = hak_site_life_ns(site, 0.5);
     fputs("\n{\"frames\":[", p->out);
     for (uint32_t i = 0; i < site->frames_count; i++)
         fprintf(p->out, "%s%" PRIu32, i == 0 ? "" : ",", frame_of(p, frames[i]));
@@ -362,8 +362,10 @@ static void put_histograms(page *p)
         first = false;
     }
     for (size_t i = 0; i < p->r->list_count; i++) {
-        for (unsigned k = 0; p->r->list[i].life != NULL && k < HAK_LIFE_BUCKETS; k++)
-            lives[k / 2] += hak_life_time_count(p->r->list[i].life, k);
+        hak_life room;
+        const hak_life *life = hak_site_life(&p->r->list[i], &room);
+        for (unsigned k = 0; life != NULL && k < HAK_LIFE_BUCKETS; k++)
+            lives[k / 2] += hak_life_time_count(life, k);
     }
     fputs("],\n\"lives\":[", p->out);
     for (unsigned k = 0; k < LIVES; k++)

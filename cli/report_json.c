@@ -182,9 +182,9 @@ static void put_site(const report *r, const hak_site *site, FILE *out)
     const hak_usage *u = site->usage;
     fprintf(out, "{\"contexts\":%" PRIu32, site->contexts);
     put_usage(out, u);
-    put_optional(out, "life_p50_ns", hak_life_time_ns(site->life, u->live_blocks, 0.5));
-    put_optional(out, "life_p50_events", hak_life_events(site->life, u->live_blocks, 0.5));
-    put_optional(out, "life_p99_ns", hak_life_time_ns(site->life, u->live_blocks, 0.99));
+    put_optional(out, "life_p50_ns", hak_site_life_ns(site, 0.5));
+    put_optional(out, "life_p50_events", hak_site_life_events(site, 0.5));
+    put_optional(out, "life_p99_ns", hak_site_life_ns(site, 0.99));
     json_frames(out, r, site);
     fputc('}', out);
 }
@@ -240,8 +240,8 @@ void report_csv(const report *r, FILE *out)
                 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64,
                 u->calls, u->bytes, u->at_peak_bytes, u->live_bytes, (uint64_t)u->live_blocks, u->temporary,
                 u->freed, u->freed_remotely, u->reallocs, u->moved, u->copied_bytes);
-        put_csv_optional(out, hak_life_time_ns(site->life, u->live_blocks, 0.5));
-        put_csv_optional(out, hak_life_events(site->life, u->live_blocks, 0.5));
+        put_csv_optional(out, hak_site_life_ns(site, 0.5));
+        put_csv_optional(out, hak_site_life_events(site, 0.5));
         char text[TEXT] = "";
         size_t used = 0;
         for (uint32_t k = 0; k < site->frames_count; k++) {

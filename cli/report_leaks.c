@@ -45,7 +45,7 @@ static leak *find_leaks(const report *r, size_t *count, used *of)
     *count = 0;
     for (uint32_t i = 0; list != NULL && i < r->tree->count; i++) {
         uint32_t number = r->tree->nodes[i].usage;
-        const hak_usage *u = number != HAK_TREE_NO_USAGE ? &r->tree->usages[number] : NULL;
+        const hak_usage *u = number != HAK_TREE_NO_USAGE ? r->tree->usages[number] : NULL;
         size_t which = 0;
         if (u == NULL || u->live_blocks == 0)
             continue;

@@ -58,8 +58,10 @@ static void print_histogram(const hak_site *site, FILE *out)
     uint64_t counts[STEPS] = {0};
     uint64_t most = site->usage->live_blocks;
     counts[STEPS - 1] = site->usage->live_blocks;
-    for (unsigned i = 0; site->life != NULL && i < HAK_LIFE_BUCKETS; i++)
-        counts[step_of(i)] += hak_life_time_count(site->life, i);
+    hak_life room;
+    const hak_life *life = hak_site_life(site, &room);
+    for (unsigned i = 0; life != NULL && i < HAK_LIFE_BUCKETS; i++)
+        counts[step_of(i)] += hak_life_time_count(life, i);
     for (unsigned i = 0; i < STEPS; i++)
         most = counts[i] > most ? counts[i] : most;
     for (unsigned i = 0; i < STEPS; i++)
@@ -84,8 +86,8 @@ void report_lifetimes(const report *r, FILE *out)
         char n[REPORT_NUMBER], text[REPORT_LINE];
         report_cell(out, format_count(n, site->usage->calls), 9);
         print_histogram(site, out);
-        report_cell(out, format_life(n, hak_life_time_ns(site->life, site->usage->live_blocks, 0.5)), 13);
-        report_cell(out, format_life(n, hak_life_time_ns(site->life, site->usage->live_blocks, 0.99)), 10);
+        report_cell(out, format_life(n, hak_site_life_ns(site, 0.5)), 13);
+        report_cell(out, format_life(n, hak_site_life_ns(site, 0.99)), 10);
         format_site(text, sizeof text, r, site);
         fprintf(out, "  ");
         report_last(r, out, text, 9 + 5 * STEPS + 13 + 10 + 2);

@@ -31,7 +31,7 @@ static uint64_t key_temporary(const hak_site *site)
 
 static uint64_t key_lifetime(const hak_site *site)
 {
-    return hak_life_time_ns(site->life, site->usage->live_blocks, 0.5);
+    return hak_site_life_ns(site, 0.5);
 }
 
 static uint64_t key_copied(const hak_site *site)

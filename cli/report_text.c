@@ -94,7 +94,7 @@ static void text_temporary(char *out, const hak_site *site)
 
 static void text_life(char *out, const hak_site *site)
 {
-    uint64_t ns = hak_life_time_ns(site->life, site->usage->live_blocks, 0.5);
+    uint64_t ns = hak_site_life_ns(site, 0.5);
     if (ns == UINT64_MAX)
         snprintf(out, REPORT_NUMBER, "to exit");
     else if (ns <= HAK_LIFE_UNIT_NS)
@@ -105,7 +105,7 @@ static void text_life(char *out, const hak_site *site)
 
 static void text_events(char *out, const hak_site *site)
 {
-    uint64_t count = hak_life_events(site->life, site->usage->live_blocks, 0.5);
+    uint64_t count = hak_site_life_events(site, 0.5);
     if (count == UINT64_MAX)
         snprintf(out, REPORT_NUMBER, "–");
     else

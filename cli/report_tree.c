@@ -211,7 +211,7 @@ static uint64_t gather(const report *r, const uint8_t *means, uint8_t *inside, t
         if (!is && node->parent != 0 && means[tree->nodes[node->parent].place] != 0)
             add_to(callees, node->place, value);
         if (is && node->usage != HAK_TREE_NO_USAGE) {
-            hak_weights own = hak_weights_of(&tree->usages[node->usage]);
+            hak_weights own = hak_weights_of(tree->usages[node->usage]);
             add_to(callees, node->place, own.of[weight]);
         }
     }

@@ -61,7 +61,7 @@ static bool huge(const hak_site *site, uint64_t peak_bytes, hak_advice *out)
     out->calls = u->max_bytes / OS_PAGE_BYTES - u->max_bytes / HUGE_PAGE_BYTES;
     out->weight = share(u->max_bytes, peak_bytes) / 4;
     return u->size_max_bytes >= HUGE_PAGE_BYTES && u->max_bytes >= LEAST_HUGE_BYTES &&
-           hak_life_time_ns(site->life, u->live_blocks, 0.5) >= LONG_LIFE_NS;
+           hak_site_life_ns(site, 0.5) >= LONG_LIFE_NS;
 }
 
 /* Keeps the heaviest, in order. */
@@ -108,10 +108,10 @@ hak_lifetime_mix hak_advice_mix(const hak_site *sites, size_t count)
         const hak_usage *u = sites[i].usage;
         if (u->calls < LEAST_CASES)
             continue;
-        if (hak_life_events(sites[i].life, u->live_blocks, 0.99) <= SHORT_LIFE_EVENTS) {
+        if (hak_site_life_events(&sites[i], 0.99) <= SHORT_LIFE_EVENTS) {
             mix.short_calls += u->calls;
             mix.short_sites++;
-        } else if (hak_life_events(sites[i].life, u->live_blocks, 0.1) > SHORT_LIFE_EVENTS) {
+        } else if (hak_site_life_events(&sites[i], 0.1) > SHORT_LIFE_EVENTS) {
             mix.long_calls += u->calls;
             mix.long_sites++;
         }

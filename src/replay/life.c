@@ -32,12 +32,57 @@ static void record(uint16_t *counts, unsigned buckets, uint8_t *shift, uint16_t 
     counts[bucket]++;
 }
 
+static void record_buckets(hak_life *life, unsigned time, unsigned events)
+{
+    record(life->time, HAK_LIFE_BUCKETS, &life->time_shift, &life->time_rest, time);
+    record(life->events, HAK_LIFE_EVENT_BUCKETS, &life->events_shift, &life->events_rest, events);
+}
+
+bool hak_lives_record(hak_lives *lives, hak_pieces *pieces, uint64_t life_ns, uint64_t life_events)
+{
+    unsigned time = bucket_of(life_ns / HAK_LIFE_UNIT_NS, HAK_LIFE_BUCKETS);
+    unsigned events = bucket_of(life_events, HAK_LIFE_EVENT_BUCKETS);
+    if (HAK_LIKELY(lives->all != NULL)) {
+        record_buckets(lives->all, time, events);
+        return true;
+    }
+    if (lives->count < HAK_LIVES_FEW) {
+        lives->time[lives->count] = (uint8_t)time;
+        lives->events[lives->count++] = (uint8_t)events;
+        return true;
+    }
+    hak_life *all = hak_pieces_take(pieces, sizeof *all);
+    if (all == NULL)
+        return false;
+    hak_lives_add(all, lives);
+    record_buckets(all, time, events);
+    lives->all = all;
+    return true;
+}
+
+void hak_lives_add(hak_life *a, const hak_lives *b)
+{
+    if (b->all != NULL) {
+        hak_life_add(a, b->all);
+        return;
+    }
+    for (unsigned i = 0; i < b->count; i++)
+        record_buckets(a, b->time[i], b->events[i]);
+}
+
+const hak_life *hak_lives_all(const hak_lives *lives, hak_life *room)
+{
+    if (lives->all != NULL || lives->count == 0)
+        return lives->all;
+    *room = (hak_life){.time_shift = 0};
+    hak_lives_add(room, lives);
+    return room;
+}
+
 void hak_life_record(hak_life *life, uint64_t life_ns, uint64_t life_events)
 {
-    record(life->time, HAK_LIFE_BUCKETS, &life->time_shift, &life->time_rest,
-           bucket_of(life_ns / HAK_LIFE_UNIT_NS, HAK_LIFE_BUCKETS));
-    record(life->events, HAK_LIFE_EVENT_BUCKETS, &life->events_shift, &life->events_rest,
-           bucket_of(life_events, HAK_LIFE_EVENT_BUCKETS));
+    record_buckets(life, bucket_of(life_ns / HAK_LIFE_UNIT_NS, HAK_LIFE_BUCKETS),
+                   bucket_of(life_events, HAK_LIFE_EVENT_BUCKETS));
 }
 
 static void add(uint16_t *a, uint8_t *a_shift, const uint16_t *b, uint8_t b_shift, unsigned buckets)

@@ -4,7 +4,7 @@
 #ifndef HAK_REPLAY_LIFE_H
 #define HAK_REPLAY_LIFE_H
 
-#include "core/base/types.h"
+#include "replay/pieces.h"
 
 /* Bucket i holds [2^i, 2^(i+1)) units, 0 also what is less, the last also what is more. The unit of time is
  * 64 ns, that of events 1. */
@@ -23,6 +23,24 @@ typedef struct hak_life {
 
 void hak_life_record(hak_life *life, uint64_t life_ns, uint64_t life_events);
 void hak_life_add(hak_life *a, const hak_life *b); /* adds b to a */
+
+/* The same for a few lives at a fifth of the memory: of a million contexts most have no more. All zero: none.
+ */
+#define HAK_LIVES_FEW 7
+
+typedef struct hak_lives {
+    hak_life *all;               /* of the pieces that it was recorded with; NULL: there are few */
+    uint8_t count;               /* of few */
+    uint8_t time[HAK_LIVES_FEW]; /* buckets */
+    uint8_t events[HAK_LIVES_FEW];
+} hak_lives;
+
+/* False: no memory. */
+bool hak_lives_record(hak_lives *lives, hak_pieces *pieces, uint64_t life_ns, uint64_t life_events);
+void hak_lives_add(hak_life *a, const hak_lives *b); /* adds b to a */
+
+/* The histogram: its own, or *room filled; NULL: of no life. */
+const hak_life *hak_lives_all(const hak_lives *lives, hak_life *room);
 
 /* Blocks in a bucket of time, as far as halving left them exact. */
 uint64_t hak_life_time_count(const hak_life *life, unsigned bucket);

@@ -10,7 +10,7 @@
 
 #define HAK_SIZE_BUCKETS     65 /* bucket i holds sizes up to 2^i: 0 and 1, 2, 3-4, 5-8, 9-16 … */
 #define HAK_TIMELINE_POINTS  2048
-#define HAK_CONTEXT_CHUNK    1024 /* contexts are kept in arrays of so many */
+#define HAK_CONTEXT_CHUNK    512 /* contexts are kept in arrays of so many */
 #define HAK_REMOTE_PAIRS_MAX 4096
 
 /* What was allocated in one context (or, once merged, at one site). */
@@ -19,31 +19,33 @@ typedef struct hak_usage {
     uint64_t bytes;      /* sum of their sizes */
     uint64_t live_bytes; /* never freed, at the end */
     uint64_t max_bytes;  /* own greatest sum of live bytes (when merged: the sum of these, an upper bound) */
-    uint64_t at_peak_bytes;  /* live when the whole heap was greatest */
-    uint64_t temporary;      /* freed before the allocating thread had allocated often enough again */
-    uint64_t freed;          /* by free; not those that a realloc ended */
-    uint64_t freed_remotely; /* of these, by another thread than allocated them */
+    uint32_t live_blocks;
+    uint32_t max_blocks;
+    uint64_t size_max_bytes;
+    uint64_t freed;         /* by free; not those that a realloc ended */
+    uint64_t life_ns;       /* sum over freed blocks */
+    uint64_t temporary;     /* freed before the allocating thread had allocated often enough again */
+    uint64_t at_peak_bytes; /* live when the whole heap was greatest */
+    uint32_t at_peak_blocks;
+    uint32_t failed;
+    uint64_t freed_remotely; /* of the freed, by another thread than allocated them */
     uint64_t reallocs;       /* calls of realloc with a block */
     uint64_t moved;          /* of these, moved */
     uint64_t copied_bytes;   /* by moving: the lesser of old and new size */
     uint64_t grown;       /* blocks freed right after the same context had made one up to thrice as large */
     uint64_t grown_bytes; /* their sizes: what such a container copied */
-    uint64_t size_max_bytes;
-    uint64_t life_ns;    /* sum over freed blocks */
-    double pinned_bytes; /* free space in the slabs that this context's blocks keep from being given back,
-                            mean over the trace; see pins.h */
-    uint32_t live_blocks;
-    uint32_t at_peak_blocks;
-    uint32_t max_blocks;
-    uint32_t failed;
+    double pinned_bytes;  /* free space in the slabs that this context's blocks keep from being given back,
+                             mean over the trace; see pins.h */
 } hak_usage;
 
+/* What most events change comes first: 192 bytes, three lines of the cache. */
 typedef struct hak_profile_context {
-    hak_usage usage;
-    hak_life *life; /* of freed blocks; NULL: none was freed */
-    uint64_t first_ns;
+    hak_lives lives;      /* of freed blocks */
     uint32_t peak_number; /* internal: the peak that at_peak_* is about */
     uint32_t node;        /* the reader's context */
+    hak_usage usage;
+    uint64_t first_ns;
+    uint64_t reserved;
 } hak_profile_context;
 
 typedef struct hak_profile_thread {
@@ -89,8 +91,10 @@ typedef struct hak_profile {
     uint64_t size_bytes[HAK_SIZE_BUCKETS];
     uint64_t op_calls[HAK_OP_COUNT];
     hak_profile_context **chunks; /* of HAK_CONTEXT_CHUNK */
-    uint32_t contexts_count;      /* that allocated, or failed to */
-    hak_profile_thread *threads;  /* by the reader's thread number */
+    size_t chunks_room;
+    hak_pieces pieces;           /* contexts and lives */
+    uint32_t contexts_count;     /* that allocated, or failed to */
+    hak_profile_thread *threads; /* by the reader's thread number */
     uint32_t threads_count;
     hak_remote_pair *pairs;
     uint32_t pairs_count;

@@ -9,6 +9,12 @@
 #include "trace/error.h"
 #include "trace/grow.h"
 
+typedef struct sums {
+    hak_usage usage;
+    hak_lives lives;
+    hak_life life;
+} sums;
+
 struct hak_sites {
     hak_places *places;
     unsigned frames;
@@ -19,6 +25,7 @@ struct hak_sites {
     uint32_t *links; /* frames of all sites */
     size_t links_room;
     size_t links_count;
+    hak_pieces pieces; /* sums */
 };
 
 static uint64_t hash_frames(const uint32_t *frames, uint32_t count)
@@ -80,7 +87,22 @@ void hak_sites_free(hak_sites *sites)
     hak_table_done(&sites->table);
     free(sites->sites);
     free(sites->links);
+    hak_pieces_done(&sites->pieces);
     free(sites);
+}
+
+/* Of a site's second context on, the figures are summed up in a copy; most sites have one only. */
+static bool own_sums(hak_sites *sites, hak_site *site)
+{
+    sums *own = hak_pieces_take(&sites->pieces, sizeof *own);
+    if (own == NULL)
+        return false;
+    own->usage = *site->usage;
+    hak_lives_add(&own->life, site->lives);
+    own->lives.all = &own->life;
+    site->usage = &own->usage;
+    site->lives = &own->lives;
+    return true;
 }
 
 static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_context *context)
@@ -90,15 +112,17 @@ static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_contex
     hak_site *site = count < 0 ? NULL : intern_site(sites, frames, (uint32_t)count);
     if (site == NULL)
         return false;
-    site->contexts++;
-    if (site->usage == NULL)
+    if (site->contexts == 0) {
         site->usage = &context->usage;
-    else
+        site->lives = &context->lives;
+    } else if (site->contexts == 1 && !own_sums(sites, site)) {
+        return false;
+    }
+    if (site->contexts != 0) {
         hak_usage_add(site->usage, &context->usage);
-    if (site->life == NULL)
-        site->life = context->life;
-    else if (context->life != NULL)
-        hak_life_add(site->life, context->life);
+        hak_lives_add(site->lives->all, &context->lives);
+    }
+    site->contexts++;
     return true;
 }
 

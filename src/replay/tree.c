@@ -13,6 +13,9 @@ struct hak_tree_parts {
     hak_table table; /* (parent, place) to node - 1 */
     size_t nodes_room;
     size_t usages_room;
+    uint8_t *own; /* by usage: 1 where it is a sum in `pieces` */
+    size_t own_room;
+    hak_pieces pieces;
     bool inverted;
     unsigned flags;
 };
@@ -58,8 +61,11 @@ void hak_tree_free(hak_tree *tree)
 {
     if (tree == NULL)
         return;
-    if (tree->parts != NULL)
+    if (tree->parts != NULL) {
         hak_table_done(&tree->parts->table);
+        hak_pieces_done(&tree->parts->pieces);
+        free(tree->parts->own);
+    }
     free(tree->parts);
     free(tree->nodes);
     free(tree->usages);
@@ -84,16 +90,35 @@ static uint32_t child_of(hak_tree *tree, uint32_t parent, uint32_t place)
     return hak_table_put(&tree->parts->table, at, rehash_node, tree) ? made : 0;
 }
 
-static bool add_usage(hak_tree *tree, uint32_t node, const hak_usage *usage)
+/* A node's second context needs a sum of its own; most nodes have one only. */
+static bool own_sum(hak_tree *tree, uint32_t number)
+{
+    if (tree->parts->own[number] != 0)
+        return true;
+    hak_usage *own = hak_pieces_take(&tree->parts->pieces, sizeof *own);
+    if (own == NULL)
+        return false;
+    *own = *tree->usages[number];
+    tree->usages[number] = own;
+    tree->parts->own[number] = 1;
+    return true;
+}
+
+static bool add_usage(hak_tree *tree, uint32_t node, hak_usage *usage)
 {
     uint32_t number = tree->nodes[node].usage;
     if (number != HAK_TREE_NO_USAGE) {
-        hak_usage_add(&tree->usages[number], usage);
+        if (!own_sum(tree, number))
+            return false;
+        hak_usage_add(tree->usages[number], usage);
         return true;
     }
-    if (!HAK_GROW(&tree->usages, &tree->parts->usages_room, (size_t)tree->usages_count + 1))
+    number = tree->usages_count;
+    if (!HAK_GROW(&tree->usages, &tree->parts->usages_room, (size_t)number + 1) ||
+        !HAK_GROW(&tree->parts->own, &tree->parts->own_room, (size_t)number + 1))
         return false;
-    tree->usages[tree->usages_count] = *usage;
+    tree->usages[number] = usage;
+    tree->parts->own[number] = 0;
     tree->nodes[node].usage = tree->usages_count++;
     return true;
 }
@@ -103,7 +128,7 @@ int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile,
 {
     uint32_t frames[HAK_STACK_MAX_FRAMES];
     for (uint32_t i = 0; i < profile->contexts_count; i++) {
-        const hak_profile_context *context = hak_profile_at(profile, i);
+        hak_profile_context *context = hak_profile_at(profile, i);
         int count = hak_stacks_get(stacks, context->node, context->first_ns, tree->parts->flags, frames,
                                    HAK_STACK_MAX_FRAMES);
         uint32_t node = 0;
@@ -144,7 +169,7 @@ bool hak_tree_sum(hak_tree *tree)
     for (uint32_t i = tree->count; i-- != 0;) { /* children come after their parents */
         const hak_tree_node *node = &tree->nodes[i];
         if (node->usage != HAK_TREE_NO_USAGE) {
-            hak_weights own = hak_weights_of(&tree->usages[node->usage]);
+            hak_weights own = hak_weights_of(tree->usages[node->usage]);
             hak_weights_add(&tree->sums[i], &own);
         }
         if (i != 0)

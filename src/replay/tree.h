@@ -34,7 +34,7 @@ typedef struct hak_weights {
 typedef struct hak_tree {
     hak_tree_node *nodes; /* [0] is the root */
     uint32_t count;
-    hak_usage *usages;
+    hak_usage **usages; /* of the profile's context; of several: the tree's own sum */
     uint32_t usages_count;
     hak_weights *sums; /* by node, of the whole subtree; NULL until hak_tree_sum */
     struct hak_tree_parts *parts;
@@ -45,7 +45,7 @@ typedef struct hak_tree {
 hak_tree *hak_tree_new(bool inverted, unsigned flags);
 void hak_tree_free(hak_tree *tree);
 
-/* Adds all contexts of a profile (which are not given up). node_of may be NULL; else, by the reader's
+/* Adds all contexts of a profile, which outlives the tree. node_of may be NULL; else, by the reader's
  * context, it gets the node of what was allocated there and is left alone elsewhere. 0 or -1 with *error
  * filled. */
 int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, uint32_t *node_of,
@@ -56,6 +56,13 @@ bool hak_tree_sum(hak_tree *tree);
 
 hak_weights hak_weights_of(const hak_usage *usage);
 void hak_weights_add(hak_weights *a, const hak_weights *b);
+
+/* What was allocated right here; NULL: nothing. */
+static inline const hak_usage *hak_tree_usage(const hak_tree *tree, uint32_t node)
+{
+    uint32_t number = tree->nodes[node].usage;
+    return number != HAK_TREE_NO_USAGE ? tree->usages[number] : NULL;
+}
 
 /* The stack of a node as places, from the node to the outermost; returns the count, at most max. */
 uint32_t hak_tree_stack(const hak_tree *tree, uint32_t node, uint32_t *places, uint32_t max);

@@ -16,6 +16,7 @@ void hak_decoder_init(hak_decoder *decoder)
 void hak_decoder_done(hak_decoder *decoder)
 {
     free(decoder->contexts);
+    free(decoder->listed);
     free(decoder->threads);
     free(decoder->kinds);
     free(decoder->model.contexts);
@@ -280,23 +281,56 @@ static const char *get_symbols(hak_wire_in in, hak_tables *tables)
     return NULL;
 }
 
-static const char *get_contexts(hak_decoder *decoder, hak_wire_in in, hak_tables *tables)
+/* The section as it stands; *count: how many are listed. It is the member's only one. */
+static const char *list_contexts(hak_decoder *decoder, hak_wire_in in, const hak_tables *tables,
+                                 uint32_t *count)
 {
     uint64_t pc = 0;
-    while (hak_wire_left(&in) != 0) {
-        uint32_t own = decoder->contexts_count;
+    for (*count = 0; hak_wire_left(&in) != 0; (*count)++) {
+        uint32_t own = *count + 1;
         uint64_t up = hak_get_varint(&in);
         pc += (uint64_t)hak_unzigzag(hak_get_varint(&in));
         if (in.bad || up == 0 || up > own)
             return "bad context: its parent does not come before it";
-        if (!HAK_GROW(&decoder->contexts, &decoder->contexts_room, (size_t)own + 1))
+        if (!HAK_GROW(&decoder->listed, &decoder->listed_room, own))
             return out_of_memory;
-        uint32_t node = hak_context_map_add(&tables->contexts, decoder->contexts[own - up], pc,
-                                            hak_reuse_generation(&tables->reuse, pc));
+        uint32_t parent = own - (uint32_t)up;
+        uint32_t generation = hak_reuse_generation(&tables->reuse, pc);
+        uint32_t above = parent == 0 ? 0 : decoder->listed[parent - 1].hash;
+        decoder->listed[*count] =
+            (hak_decode_context){pc, parent, generation, hak_context_hash(above, pc, generation)};
+    }
+    return NULL;
+}
+
+/* Each member lists its contexts anew, so with many of them this is where time goes: to looks into tables
+ * larger than the caches. */
+HAK_INLINE void foresee_contexts(const hak_decoder *decoder, uint32_t at, uint32_t count,
+                                 const hak_context_map *map)
+{
+    enum { FAR = 24, NEAR = 12 };
+    if (at + FAR < count)
+        hak_context_map_foresee(map, decoder->listed[at + FAR].hash);
+    if (at + NEAR < count)
+        hak_context_map_foresee_node(map, decoder->listed[at + NEAR].hash);
+}
+
+static const char *get_contexts(hak_decoder *decoder, hak_wire_in in, hak_tables *tables)
+{
+    uint32_t count;
+    const char *fault = list_contexts(decoder, in, tables, &count);
+    if (fault != NULL)
+        return fault;
+    if (!HAK_GROW(&decoder->contexts, &decoder->contexts_room, (size_t)decoder->contexts_count + count))
+        return out_of_memory;
+    for (uint32_t i = 0; i < count; i++) {
+        const hak_decode_context *c = &decoder->listed[i];
+        foresee_contexts(decoder, i, count, &tables->contexts);
+        uint32_t node = hak_context_map_add_hashed(&tables->contexts, decoder->contexts[c->parent], c->pc,
+                                                   c->generation, c->hash);
         if (node == 0)
             return "too many or too deep contexts";
-        decoder->contexts[own] = node;
-        decoder->contexts_count++;
+        decoder->contexts[decoder->contexts_count++] = node;
     }
     return NULL;
 }

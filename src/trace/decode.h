@@ -16,11 +16,21 @@ typedef struct hak_decode_kind {
     uint8_t shape;
 } hak_decode_kind;
 
+/* A context as the member lists it. */
+typedef struct hak_decode_context {
+    uint64_t pc;
+    uint32_t parent; /* local number, below its own */
+    uint32_t generation;
+    uint32_t hash; /* hak_context_hash */
+} hak_decode_context;
+
 typedef struct hak_decoder {
     /* tables of the member */
     uint32_t *contexts; /* local to the trace's number; [0] is the root */
     size_t contexts_room;
-    uint32_t contexts_count; /* root included */
+    uint32_t contexts_count;    /* root included */
+    hak_decode_context *listed; /* those of the section, before they have numbers of the trace */
+    size_t listed_room;
     uint32_t *threads;
     size_t threads_room;
     uint32_t threads_count;
