@@ -4,13 +4,17 @@
 #include "trace/check.h"
 #include "trace/encode_put.h"
 
-/* A plain record: two words, nothing told beside them. */
+/* A plain record: two words, and at most a stack told beside them. */
 typedef struct plain {
     uint64_t stamp;
     uint64_t address;
     uint64_t size;
     uint32_t stack;
     hak_op op;
+    uint32_t words;
+    uint32_t same; /* of the stack told; as in hak_record */
+    uint32_t frames;
+    const uint64_t *pcs; /* NULL: none is told */
 } plain;
 
 /* What a run works on. */
@@ -19,6 +23,21 @@ typedef struct run {
     hak_consumer *consumer;
     hak_writer_run writer;
 } run;
+
+/* The stack behind the two words; false: it does not fit into `left` words. */
+static bool read_stack(plain *record, const uint64_t *words, uint64_t left)
+{
+    if (left < 3)
+        return false;
+    uint32_t frames = (uint32_t)words[2];
+    record->same = (uint32_t)(words[2] >> 32);
+    if (frames > HAK_RECORD_DEPTH_MAX || record->same > frames || frames - record->same > left - 3)
+        return false;
+    record->frames = frames - record->same;
+    record->pcs = words + 3;
+    record->words = 3 + record->frames;
+    return true;
+}
 
 /* The next visible record; false: it is none, or another one. */
 HAK_INLINE bool peek(const hak_consumer *consumer, plain *record)
@@ -30,15 +49,22 @@ HAK_INLINE bool peek(const hak_consumer *consumer, plain *record)
     uint64_t first = consumer->words[at];
     uint64_t second = consumer->words[at + 1];
     uint32_t kind_form = (uint32_t)(first >> (HAK_STAMP_BITS + HAK_STACK_ID_BITS));
-    if (HAK_UNLIKELY(kind_form >= HAK_OP_COUNT)) /* a form, or no event */
+    bool told = kind_form >> HAK_KIND_BITS == HAK_RECORD_STACK;
+    if (told)
+        kind_form &= (1u << HAK_KIND_BITS) - 1;
+    if (HAK_UNLIKELY(kind_form >= HAK_OP_COUNT)) /* another form, or no event */
         return false;
     uint64_t stamp = consumer->high | (uint32_t)first;
     *record = (plain){.stamp = stamp < consumer->last ? consumer->last : stamp,
                       .address = second & HAK_ADDRESS_MASK,
                       .size = second >> HAK_ADDRESS_BITS,
                       .stack = (uint32_t)(first >> HAK_STAMP_BITS) & ((1u << HAK_STACK_ID_BITS) - 1),
-                      .op = (hak_op)kind_form};
-    return true;
+                      .op = (hak_op)kind_form,
+                      .words = 2};
+    if (HAK_LIKELY(!told))
+        return true;
+    uint64_t left = consumer->visible - tail;
+    return read_stack(record, consumer->words + at, left < HAK_RING_WORDS - at ? left : HAK_RING_WORDS - at);
 }
 
 /* False: not plain, nothing has changed. */
@@ -46,7 +72,10 @@ HAK_INLINE bool put_alloc(run *r, const plain *record, uint64_t time_ns)
 {
     hak_events *events = r->events;
     hak_consumer *consumer = r->consumer;
-    uint32_t node = hak_stack_ids_get(&consumer->stacks, record->stack);
+    uint32_t node = HAK_LIKELY(record->pcs == NULL)
+                        ? hak_stack_ids_get(&consumer->stacks, record->stack)
+                        : hak_stack_ids_set(&consumer->stacks, record->stack, record->pcs, record->frames,
+                                            record->same, events->writer); /* twice does no harm */
     if (HAK_UNLIKELY(record->address == 0 || node == 0 || events->pending != 0))
         return false;
     uint32_t slot = hak_slots_add_again(events->slots, record->address);
@@ -71,7 +100,7 @@ HAK_INLINE bool put_free(run *r, const plain *record, uint64_t time_ns)
 {
     hak_events *events = r->events;
     hak_consumer *consumer = r->consumer;
-    if (HAK_UNLIKELY(record->address == 0))
+    if (HAK_UNLIKELY(record->address == 0 || record->pcs != NULL))
         return false;
     uint32_t slot = hak_slots_take_known(events->slots, record->address);
     if (HAK_UNLIKELY(slot == 0))
@@ -114,7 +143,7 @@ static uint32_t run_once(run *r, hak_clock *clock, uint64_t until)
         if (HAK_UNLIKELY(!put(r, &record, time_ns)))
             break;
         r->writer.last_ns = time_ns;
-        consumer->tail += 2;
+        consumer->tail += record.words;
         consumer->last = record.stamp;
         count++;
     }

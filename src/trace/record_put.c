@@ -32,7 +32,9 @@ static hak_seen_stack *walk_anew(hak_thread *self, hak_frame caller)
     hak_walk_take(walk, caller);
     if (HAK_UNLIKELY(walk->learned != 0))
         put_learned(self);
-    return walk->lasting ? hak_seen_learn(&self->seen, walk, caller) : NULL;
+    if (!walk->lasting || !hak_walk_is_second(walk, caller.sp))
+        return NULL;
+    return hak_seen_learn(&self->seen, walk, caller);
 }
 
 /* Its frames are checked as they would be recorded: from the remembered stack where there is one. */
@@ -71,17 +73,13 @@ static hak_seen_stack *stack_of(hak_thread *self, hak_frame caller)
     return stack;
 }
 
-static uintptr_t pc_of(const hak_walk *walk, const hak_seen_stack *stack, unsigned frame)
+/* How many of the outermost frames are those of the stack told last. callers: all frames but the innermost.
+ */
+static unsigned same_as_told(const hak_walk *walk, const uintptr_t *callers, unsigned count)
 {
-    return stack != NULL ? hak_seen_pc(stack, frame) : walk->pcs[frame];
-}
-
-/* How many of the outermost frames are those of the stack told last. */
-static unsigned same_as_told(const hak_walk *walk, const hak_seen_stack *stack, unsigned frames)
-{
-    unsigned max = frames < walk->told_count ? frames : walk->told_count;
+    unsigned max = count < walk->told_count ? count : walk->told_count;
     unsigned same = 0;
-    while (same < max && walk->told[same] == pc_of(walk, stack, frames - 1 - same))
+    while (same < max && walk->told[same] == callers[count - 1 - same])
         same++;
     return same;
 }
@@ -93,7 +91,8 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
     hak_seen_stack *stack = stack_of(self, caller);
     bool tell = stack == NULL || !stack->told;
     unsigned frames = !tell ? 0 : stack != NULL ? stack->frames : walk->count;
-    unsigned same = tell ? same_as_told(walk, stack, frames) : 0;
+    const uintptr_t *callers = stack != NULL ? stack->list : walk->pcs + 1;
+    unsigned same = tell ? same_as_told(walk, callers, frames - 1) : 0;
     bool moved_from = (flags & HAK_RECORD_MOVED_FROM) != 0;
     bool wide =
         size > HAK_SMALL_SIZE_MAX || align_log2 != 0 || (flags & ~(unsigned)HAK_RECORD_MOVED_FROM) != 0;
@@ -113,7 +112,7 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
     if (tell) {
         *next++ = frames | (uint64_t)same << 32;
         for (unsigned i = 0; i < frames - same; i++)
-            *next++ = walk->told[frames - 1 - i] = pc_of(walk, stack, i);
+            *next++ = walk->told[frames - 1 - i] = i == 0 ? caller.pc : callers[i - 1];
         walk->told_count = frames;
     }
     hak_publish(self, words);

@@ -253,10 +253,9 @@ static void take_over(context *c, const hak_walk_path *last, unsigned from, posi
     memcpy(walk->places + c->words, last->places + from, words * sizeof(uintptr_t));
     memcpy(walk->values + c->words, last->values + from, words * sizeof(uintptr_t));
     memcpy(walk->pcs + walk->count, last->pcs + from + 1, frames * sizeof(uintptr_t));
-    for (unsigned i = 0; i < frames; i++) {
-        marks[walk->count + i] = last->marks[from + 1 + i];
-        marks[walk->count + i].extras = base + (last->marks[from + 1 + i].extras - before);
-    }
+    memcpy(marks + walk->count, last->marks + from + 1, frames * sizeof *marks);
+    for (unsigned i = 0; base != before && i < frames; i++)
+        marks[walk->count + i].extras += base - before;
     walk->entry_bp |= at->bp_entry && last->entry_bp;
     c->words += words;
     walk->count += frames;
@@ -342,6 +341,18 @@ void hak_walk_take(hak_walk *walk, hak_frame frame)
     path->entry_bp = walk->entry_bp;
     atomic_signal_fence(memory_order_seq_cst);
     path->usable = walk->lasting;
+}
+
+bool hak_walk_is_second(hak_walk *walk, uintptr_t sp)
+{
+    uint64_t hash = sp;
+    for (unsigned i = 0; i < walk->count; i++)
+        hash = (hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    uint16_t *at = &walk->once[hash >> (64 - HAK_WALK_ONCE_BITS)];
+    uint16_t left = (uint16_t)(hash >> 32 | 1);
+    bool second = *at == left;
+    *at = left;
+    return second;
 }
 
 bool hak_walk_check(hak_walk *walk, hak_frame frame, const uintptr_t *pcs, unsigned count)

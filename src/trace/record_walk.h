@@ -22,6 +22,9 @@
 
 #define HAK_WALK_WORDS_MAX(depth) (3 * (size_t)(depth)) /* a return address, BP, and what BP points at */
 
+#define HAK_WALK_ONCE_BITS 11
+#define HAK_WALK_ONCE      (1 << HAK_WALK_ONCE_BITS)
+
 typedef struct hak_walk_counts {
     uint64_t checked;
     uint64_t wrong;
@@ -69,6 +72,7 @@ typedef struct hak_walk {
     unsigned now;           /* which is this one */
     uintptr_t *told;        /* [depth]: the stack that was told the collector last, outermost frame first */
     unsigned told_count;
+    uint16_t once[HAK_WALK_ONCE]; /* what the hashes of walks taken before have left here */
 } hak_walk;
 
 /* Grows whenever rows that walks have gone by may no longer hold: code was unloaded, or a row was caught. */
@@ -86,6 +90,10 @@ HAK_INLINE void hak_walk_forget(hak_walk *walk)
 /* The stack seen from `frame`, the caller of the hook. Must be called from the hook's own call chain: the
  * unwinder may start in it. */
 void hak_walk_take(hak_walk *walk, hak_frame frame);
+
+/* The same walk seems to have been taken before, from a caller with the same SP: it is worth remembering.
+ * Most of those that are taken once are never seen again, and some programs take few others. */
+bool hak_walk_is_second(hak_walk *walk, uintptr_t sp);
 
 /* Compares frames with the unwinder's and counts. False: they differ; a row was to blame and is mended, the
  * age has grown. Sets until_check. */
