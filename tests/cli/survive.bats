@@ -255,6 +255,43 @@ assert calls == {"libone.so": 50, "libtwo.so": 50}, calls'
   whole l.gz
 }
 
+@test "the wall clock is set forwards and backwards while the recording runs" {
+  cat >steps.c <<'END'
+#define _GNU_SOURCE
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+/* Every look at the wall clock, by the program and by the collector, finds it set a year on or back. */
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    static atomic_uint looks;
+    long result = syscall(SYS_clock_gettime, id, now);
+    if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)
+        now->tv_sec += (atomic_fetch_add(&looks, 1) % 3 - 1L) * 31536000;
+    return (int)result;
+}
+time_t time(time_t *to)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (to != NULL)
+        *to = now.tv_sec;
+    return now.tv_sec;
+}
+END
+  cc -shared -fPIC -o steps.so steps.c
+  LD_PRELOAD=$PWD/steps.so hakmem-trace -q --duration=60 -o c.gz "$scenes" fork_tree 1 2 >out.txt
+  whole ./c*.gz
+  [ "$(marked ./c*.gz)" -eq 20 ]
+  hakmem-report -q --json --top=1 ./c*.gz >clock.json
+  /usr/bin/python3 - <<'END'
+import json
+for trace in json.load(open("clock.json"))["traces"]:
+    assert 0 < trace["duration_ns"] < 60e9, trace["duration_ns"]
+END
+}
+
 # ---- preloads ----
 
 @test "preloaded by hand: the library starts the collector itself" {
