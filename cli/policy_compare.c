@@ -72,6 +72,12 @@ static void list(const hak_policy *policy, lines *l)
         snprintf(line, sizeof line, "class %5" PRIu32, policy->classes[i]);
         add_line(l, line);
     }
+    for (uint32_t i = 0; i < policy->cache_count; i++) {
+        const hak_policy_cache *c = &policy->caches[i];
+        snprintf(line, sizeof line, "cache %5" PRIu32 " keep=%" PRIu32 " refill=%" PRIu32, c->class_bytes,
+                 c->keep_count, c->refill_count);
+        add_line(l, line);
+    }
     for (uint32_t i = 0; i < policy->gate_count; i++) {
         snprintf(line, sizeof line, "gate %10" PRIu32 " %" PRIu32, policy->gate[i][0], policy->gate[i][1]);
         add_line(l, line);
@@ -225,6 +231,9 @@ static void merge_globals(hak_policy *into, const hak_policy *from)
     if (into->class_count != from->class_count ||
         memcmp(into->classes, from->classes, from->class_count * sizeof from->classes[0]) != 0)
         into->class_count = 0;
+    if (into->cache_count != from->cache_count ||
+        memcmp(into->caches, from->caches, from->cache_count * sizeof from->caches[0]) != 0)
+        into->cache_count = 0;
 }
 
 static int by_low(const void *a, const void *b)

@@ -190,6 +190,15 @@ static void show_globals(const hak_policy *policy)
             printf(" %" PRIu32, policy->classes[i]);
         putchar('\n');
     }
+    for (uint32_t i = 0; i < policy->cache_count; i++) {
+        const hak_policy_cache *c = &policy->caches[i];
+        printf("  class of %5" PRIu32 " bytes:", c->class_bytes);
+        if (c->keep_count != 0)
+            printf(" lists of %" PRIu32 " blocks", c->keep_count);
+        if (c->refill_count != 0)
+            printf(" refills of %" PRIu32, c->refill_count);
+        putchar('\n');
+    }
     for (uint32_t i = 0; i < policy->gate_count; i++)
         if (policy->gate[i][1] == UINT32_MAX)
             printf("  sizes from %" PRIu32 " consult the sites\n", policy->gate[i][0]);

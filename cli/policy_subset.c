@@ -107,7 +107,8 @@ static const struct family_name {
     hak_train_family site_family; /* HAK_TRAIN_CLASSES: size classes */
     int knob_family;              /* hak_knob_family, or -1 */
 } family_names[] = {
-    {"classes", HAK_TRAIN_CLASSES, -1},           {"lifetime", HAK_TRAIN_LIFETIME, -1},
+    {"classes", HAK_TRAIN_CLASSES, -1},           {"caches", HAK_TRAIN_CACHES, -1},
+    {"lifetime", HAK_TRAIN_LIFETIME, -1},         {"remote", HAK_TRAIN_REMOTE, -1},
     {"retention", HAK_TRAIN_RETENTION, -1},       {"site-thp", HAK_TRAIN_SITE_THP, -1},
     {"slack", HAK_TRAIN_SLACK, HAK_FAMILY_SLACK}, {"tiny", HAK_TRAIN_KNOBS, HAK_FAMILY_TINY},
     {"mid", HAK_TRAIN_KNOBS, HAK_FAMILY_MID},     {"large", HAK_TRAIN_KNOBS, HAK_FAMILY_LARGE},
@@ -116,14 +117,16 @@ static const struct family_name {
 
 static uint32_t held_by_site(const hak_policy *policy, hak_train_family family)
 {
-    uint32_t count = family == HAK_TRAIN_CLASSES ? policy->class_count : 0;
+    uint32_t count = family == HAK_TRAIN_CLASSES  ? policy->class_count
+                     : family == HAK_TRAIN_CACHES ? policy->cache_count
+                                                  : 0;
     for (uint32_t i = 0; i < policy->node_count; i++) {
         const hak_policy_node *n = &policy->nodes[i];
-        count +=
-            (family == HAK_TRAIN_LIFETIME && (n->lifetime != 0 || (n->flags & HAK_NODE_REMOTE_FREED) != 0)) ||
-            (family == HAK_TRAIN_RETENTION && n->retention != 0) ||
-            (family == HAK_TRAIN_SITE_THP && n->thp != 0) ||
-            (family == HAK_TRAIN_SLACK && n->slack_percent != 0);
+        count += (family == HAK_TRAIN_LIFETIME && n->lifetime != 0) ||
+                 (family == HAK_TRAIN_REMOTE && (n->flags & HAK_NODE_REMOTE_FREED) != 0) ||
+                 (family == HAK_TRAIN_RETENTION && n->retention != 0) ||
+                 (family == HAK_TRAIN_SITE_THP && n->thp != 0) ||
+                 (family == HAK_TRAIN_SLACK && n->slack_percent != 0);
     }
     return count;
 }
@@ -146,8 +149,10 @@ static bool drop(hak_policy *policy, const struct family_name *f)
         }
     if (f->site_family == HAK_TRAIN_CLASSES)
         policy->class_count = 0;
-    return f->site_family == HAK_TRAIN_CLASSES || f->site_family == HAK_TRAIN_KNOBS ||
-           hak_sites_drop(policy, f->site_family);
+    if (f->site_family == HAK_TRAIN_CACHES)
+        policy->cache_count = 0;
+    return f->site_family == HAK_TRAIN_CLASSES || f->site_family == HAK_TRAIN_CACHES ||
+           f->site_family == HAK_TRAIN_KNOBS || hak_sites_drop(policy, f->site_family);
 }
 
 static int list_families(const hak_policy *policy)

@@ -7,6 +7,7 @@
 
 #include "core/base/print.h"
 #include "core/options.h"
+#include "core/policy.h"
 #include "core/secure.h"
 
 #define FRESH_FIRST_COUNT 4    /* blocks the first refill from a new slab carves; then it doubles */
@@ -14,7 +15,9 @@
 #define GROWN_HEAPS       16   /* heaps whose lists may have grown to the full, or more heaps by less */
 #define LIST_MIN_COUNT    2
 #define LIST_MAX_COUNT    UINT16_MAX
-#define CALM_MAX          4 /* a list may outgrow its limit up to 2^this times before the next look */
+#define LIST_POLICY_BYTES (256u << 10) /* what a policy may let a list of one class hold at first, at most   \
+                                        */
+#define CALM_MAX 4 /* a list may outgrow its limit up to 2^this times before the next look */
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
 uintptr_t hak_window;
@@ -26,8 +29,25 @@ uint8_t hak_class_routes[HAK_CLASS_MAX];
 uint8_t hak_class_bins[HAK_CLASS_SLOTS];
 
 static uint16_t first_limits[HAK_CLASS_MAX]; /* blocks a list may hold before it has grown; 0: no lists */
+static uint16_t own_refills[HAK_CLASS_MAX];  /* blocks of a refill, where the policy sets it for the class */
 static _Atomic size_t grown_bytes;           /* of all heaps */
 static bool frees_seen;                      /* every free takes the slow path */
+
+/* Whatever a policy says, a list begins with no more than LIST_POLICY_BYTES. */
+static void take_class_settings(void)
+{
+    uint32_t low = 0;
+    for (unsigned i = 0; i < hak_classes.count; i++) {
+        uint32_t high = hak_classes.of[i].block_bytes;
+        uint32_t keep = hak_policy_class_knob(HAK_KNOB_TINY_CACHE_COUNT, low, high);
+        uint32_t most = LIST_POLICY_BYTES / high;
+        if (keep != 0)
+            first_limits[i] = (uint16_t)(keep < LIST_MIN_COUNT ? LIST_MIN_COUNT : keep < most ? keep : most);
+        own_refills[i] = (uint16_t)hak_policy_class_knob(HAK_KNOB_TINY_REFILL_COUNT, low, high);
+        hak_count(HAK_COUNT_POLICY_CACHES, keep != 0 || own_refills[i] != 0);
+        low = high;
+    }
+}
 
 void hak_heap_init(void)
 {
@@ -39,6 +59,8 @@ void hak_heap_init(void)
         limit = limit < cache_count ? limit : cache_count;
         first_limits[i] = (uint16_t)(limit < LIST_MIN_COUNT ? LIST_MIN_COUNT : limit);
     }
+    if (hak_feature_on(HAK_FEATURE_POLICY) && hak_feature_on(HAK_FEATURE_LISTS))
+        take_class_settings();
     for (size_t slot = 0; slot < HAK_CLASS_SLOTS; slot++)
         hak_class_bins[slot] = (uint8_t)(offsetof(hak_heap, bins[hak_classes.index[slot]]) / HAK_BIN_STEP);
 }
@@ -325,6 +347,10 @@ void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
         if (bin->flushed != 0)
             bin_grow(heap, bin, class_index);
         uint32_t want = (uint32_t)hak_opt.knobs[HAK_KNOB_TINY_REFILL_COUNT];
+        if (own_refills[class_index] != 0) {
+            want = own_refills[class_index];
+            hak_heap_count(heap, HAK_COUNT_POLICY_REFILL, 1);
+        }
         uint32_t most = bin->limit / 2 + 1;
         block = refill(heap, place, class_index, want < most ? want : most);
         if (block == NULL)

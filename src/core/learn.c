@@ -440,7 +440,8 @@ static size_t put_policy(unsigned char *bytes)
     for (unsigned knob = 0; knob < HAK_KNOB_COUNT && strategies[elo.champion].bytes != 0; knob++)
         for (unsigned i = 0; i < HAK_COUNT_OF(moved); i++)
             if (moved[i] == (hak_knob)knob)
-                settings[header->knobs.count++] = (hak_policy_setting){knob, 0, setting_of(elo.champion, i)};
+                settings[header->knobs.count++] =
+                    (hak_policy_setting){.knob = knob, .value = setting_of(elo.champion, i)};
     at += header->knobs.count * sizeof *settings;
     if (header->knobs.count == 0)
         header->knobs.offset = 0;

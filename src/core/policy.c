@@ -127,11 +127,23 @@ bool hak_policy_knob(hak_knob knob, int64_t *value)
         return false;
     const hak_policy_setting *knobs = (const void *)(bytes_in_force + in_force->knobs.offset);
     for (uint32_t i = 0; i < in_force->knobs.count; i++)
-        if (knobs[i].knob == (uint32_t)knob) {
+        if (knobs[i].knob == (uint32_t)knob && knobs[i].class_bytes == 0) {
             *value = knobs[i].value;
             return true;
         }
     return false;
+}
+
+uint32_t hak_policy_class_knob(hak_knob knob, uint32_t low_bytes, uint32_t high_bytes)
+{
+    if (in_force == NULL)
+        return 0;
+    const hak_policy_setting *knobs = (const void *)(bytes_in_force + in_force->knobs.offset);
+    for (uint32_t i = 0; i < in_force->knobs.count; i++)
+        if (knobs[i].knob == (uint32_t)knob && knobs[i].class_bytes > low_bytes &&
+            knobs[i].class_bytes <= high_bytes)
+            return (uint32_t)knobs[i].value;
+    return 0;
 }
 
 uint32_t hak_policy_classes(const uint32_t **sizes)

@@ -29,6 +29,8 @@ bool hak_policy_loaded(void);
 bool hak_policy_canary(uint32_t *crc, bool *selected);
 
 bool hak_policy_knob(hak_knob knob, int64_t *value); /* true when the policy sets it */
+/* The same of the size class that holds requests of low + 1 to high bytes; 0: it has none of its own. */
+uint32_t hak_policy_class_knob(hak_knob knob, uint32_t low_bytes, uint32_t high_bytes);
 uint32_t hak_policy_classes(const uint32_t **sizes); /* fitted block sizes; 0: none */
 bool hak_policy_gate_holds(size_t low_bytes,
                            size_t high_bytes); /* some gated request size lies in [low, high] */

@@ -44,7 +44,7 @@ static const char *check_parts(view *v)
     v->end = sizeof *h;
     if (!part_fits(v, h->program, 1, MAX_NAME_BYTES))
         return "damaged: program name out of bounds";
-    if (!part_fits(v, h->knobs, sizeof(hak_policy_setting), HAK_KNOB_COUNT))
+    if (!part_fits(v, h->knobs, sizeof(hak_policy_setting), HAK_POLICY_MAX_SETTINGS))
         return "damaged: settings out of bounds";
     if (!part_fits(v, h->classes, sizeof(uint32_t), HAK_POLICY_MAX_CLASSES))
         return "damaged: size classes out of bounds";
@@ -81,13 +81,26 @@ static const char *check_texts(const view *v)
     return NULL;
 }
 
+/* Of the process, or one that a class may have of its own. */
+static bool setting_is_sane(const hak_policy_setting *s)
+{
+    return s->class_bytes == 0 ||
+           ((s->knob == HAK_KNOB_TINY_CACHE_COUNT || s->knob == HAK_KNOB_TINY_REFILL_COUNT) &&
+            s->class_bytes % 16 == 0 && s->class_bytes <= HAK_POLICY_MAX_CLASS_BYTES);
+}
+
+static bool setting_follows(const hak_policy_setting *a, const hak_policy_setting *b)
+{
+    return a->knob != b->knob ? a->knob < b->knob : a->class_bytes < b->class_bytes;
+}
+
 static const char *check_knobs(const view *v)
 {
     const hak_policy_setting *knobs = (const void *)(v->bytes + v->header->knobs.offset);
     for (uint32_t i = 0; i < v->header->knobs.count; i++) {
         if (knobs[i].knob >= HAK_KNOB_COUNT)
             return "sets a setting this version does not know";
-        if (knobs[i].reserved != 0 || (i > 0 && knobs[i].knob <= knobs[i - 1].knob))
+        if (!setting_is_sane(&knobs[i]) || (i > 0 && !setting_follows(&knobs[i - 1], &knobs[i])))
             return "damaged: settings out of order";
         const hak_knob_info *info = &hak_knob_infos[knobs[i].knob];
         if (knobs[i].value < info->min || knobs[i].value > info->max)

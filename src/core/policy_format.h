@@ -19,6 +19,7 @@
 #define HAK_POLICY_MAX_MODULES     256
 #define HAK_POLICY_MAX_DEPTH       16
 #define HAK_POLICY_MAX_CLASSES     128 /* fitted size classes, at most */
+#define HAK_POLICY_MAX_SETTINGS    (HAK_KNOB_COUNT + 2 * HAK_POLICY_MAX_CLASSES)
 #define HAK_POLICY_MAX_CLASS_BYTES 32768
 #define HAK_POLICY_MAX_GATE        1024 /* size ranges */
 #define HAK_POLICY_MAX_SLACK       25   /* percent */
@@ -46,7 +47,7 @@ typedef struct hak_policy_header {
     uint32_t state;      /* hak_policy_state */
     uint64_t created_unix_s;
     hak_policy_part program; /* bytes: name of the program, for people */
-    hak_policy_part knobs;   /* hak_policy_setting, ascending id */
+    hak_policy_part knobs;   /* hak_policy_setting, ascending (knob, class_bytes) */
     hak_policy_part classes; /* uint32_t: block sizes, ascending, multiples of 16, last one <= 32768 */
     hak_policy_part gate; /* uint32_t pairs {low, high}: request sizes in [low, high] consult the site trie;
                              ascending, disjoint */
@@ -59,9 +60,10 @@ typedef struct hak_policy_header {
 } hak_policy_header;
 
 typedef struct hak_policy_setting {
-    uint32_t knob; /* hak_knob */
-    uint32_t reserved;
-    int64_t value; /* within the knob's limits */
+    uint32_t knob;        /* hak_knob */
+    uint32_t class_bytes; /* 0: of the process; else of the size class that holds such a request: only
+                             HAK_KNOB_TINY_CACHE_COUNT and HAK_KNOB_TINY_REFILL_COUNT, multiples of 16 */
+    int64_t value;        /* within the knob's limits */
 } hak_policy_setting;
 
 typedef struct hak_policy_module {

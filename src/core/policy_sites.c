@@ -51,8 +51,7 @@ static _Atomic uintptr_t strangers[STRANGERS];
 static const hak_site unknown = {.node = HAK_SITE_NONE, .counter = HAK_COUNT_POLICY_UNKNOWN};
 
 static HAK_TLS_IE uint32_t lookups_until_verify;
-static HAK_TLS_IE uint32_t replayed_site; /* a node's number plus one; see hakmem_replay_site */
-static bool replays;                      /* somebody asked for it */
+static HAK_TLS_IE const uint32_t *replayed_site; /* a node's number plus one; see hakmem_replay_site */
 
 /* ---- places to table ---- */
 
@@ -277,13 +276,6 @@ static HAK_COLD void verify_place(const table *t, uintptr_t pc)
         learn_place(pc);
 }
 
-/* A replay's calls all come from one loop, which says where they came from when they were recorded. */
-static const hak_site *replayed(void)
-{
-    uint32_t site = replayed_site;
-    return policy.header == NULL || site > policy.header->nodes.count ? &unknown : &policy.of_node[site - 1];
-}
-
 /* No site begins at pc: is it new code, or does this policy not decide there? */
 static HAK_NOINLINE const hak_site *stranger(const table *t, uintptr_t pc)
 {
@@ -330,6 +322,17 @@ static void path_add(hak_policy_path *path, uintptr_t distance_bytes, uintptr_t 
     path->pcs[path->count++] = (uint32_t)pc;
 }
 
+/* A replay's calls all come from one loop, which says where they came from when they were recorded: at a
+ * place that is remembered like a return address, so that a replay costs what a program does. */
+static HAK_NOINLINE const hak_site *replayed(hak_frame frame, hak_policy_path *path)
+{
+    uint32_t site = *replayed_site;
+    path_add(path, (uintptr_t)replayed_site - frame.sp, site);
+    return site == 0 || policy.header == NULL || site > policy.header->nodes.count
+               ? &unknown
+               : &policy.of_node[site - 1];
+}
+
 static const hak_site *find_deeper(const table *t, const hak_site *found, hak_frame frame,
                                    hak_policy_path *path)
 {
@@ -358,10 +361,10 @@ const hak_site *hak_policy_find(hak_frame frame, hak_policy_path *path)
 {
     hak_policy_path unwanted;
     path = path != NULL ? path : &unwanted;
-    path->fixed = !replays;
+    path->fixed = true;
     path->count = 0;
-    if (HAK_UNLIKELY(replays) && replayed_site != 0)
-        return replayed();
+    if (HAK_UNLIKELY(replayed_site != NULL))
+        return replayed(frame, path);
     /* acquire: pairs with the release in publish */
     const table *t = atomic_load_explicit(&policy.table, memory_order_acquire);
     if (HAK_UNLIKELY(t == NULL))
@@ -380,10 +383,9 @@ const hak_site *hak_policy_find_checked(hak_frame frame, hak_policy_path *path)
     return hak_policy_find(frame, path);
 }
 
-HAK_EXPORT uint32_t *hakmem_replay_site(void)
+HAK_EXPORT void hakmem_replay_site(const uint32_t *place)
 {
-    replays = true;
-    return &replayed_site;
+    replayed_site = place;
 }
 
 const hak_policy_node *hak_policy_node_at(uint32_t site)

@@ -44,7 +44,8 @@
     X(FRONT_TAKEN, "front_taken", "large blocks from the thread's front of the BigCache")                    \
     X(FRONT_KEPT, "front_kept", "large blocks put into the thread's front")                                  \
     X(FRONT_FLUSHED, "front_flushed", "large blocks that went from a front to the BigCache")                 \
-    X(POLICY_RECALLED, "policy_recalled", "lookups answered by a call that was looked up before")
+    X(POLICY_RECALLED, "policy_recalled", "lookups answered by a call that was looked up before")            \
+    X(POLICY_REFILL, "policy_refill", "refills of a size that the policy sets for the class")
 
 /* Counted by the process. */
 #define HAK_PROCESS_COUNTERS(X)                                                                              \
@@ -81,7 +82,8 @@
     X(PLAIN_ALLOC, "plain_alloc", "blocks from the plain heap of MINIMAL")                                   \
     X(PLAIN_FREE, "plain_free", "blocks freed to the plain heap of MINIMAL")                                 \
     X(MISUSE, "misuse", "misuses reported")                                                                  \
-    X(GROW_PLACED, "grow_placed", "growing blocks placed where there is room to grow")
+    X(GROW_PLACED, "grow_placed", "growing blocks placed where there is room to grow")                       \
+    X(POLICY_CACHES, "policy_caches", "size classes whose lists and refills the policy sets")
 
 typedef enum hak_heap_counter {
 #define X(name, text, help) HAK_COUNT_##name,

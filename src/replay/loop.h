@@ -36,7 +36,8 @@ typedef struct hak_api {
     void (*cfree)(void *);
     void (*free_sized)(void *, size_t);
     void (*free_aligned_sized)(void *, size_t, size_t);
-    uint32_t *(*replay_site)(void); /* where this thread says which site of a policy its calls come from */
+    void (*replay_site)(
+        const uint32_t *place); /* where this thread says which site of a policy its calls come from */
 } hak_api;
 
 /* malloc, calloc, realloc, free and memalign are given; what else is NULL is made of those. The operators

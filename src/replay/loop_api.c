@@ -56,11 +56,9 @@ static void fall_free_aligned_sized(void *block, size_t align, size_t size)
     filled->free(block);
 }
 
-static HAK_TLS_IE uint32_t unused_site;
-
-static uint32_t *fall_replay_site(void)
+static void fall_replay_site(const uint32_t *place)
 {
-    return &unused_site;
+    (void)place;
 }
 
 #define FILL(member, with)                                                                                   \

@@ -162,7 +162,8 @@ static HAK_NOINLINE void RUN_NAME(player *me)
     const uint64_t *at = me->loop->region + me->thread->first_word;
     void **const slots = me->loop->slots + me->thread->slot_base;
     hak_cell *const cells = me->loop->cells;
-    uint32_t *const site = api->replay_site();
+    alignas(8) uint32_t site = 0;
+    api->replay_site(&site);
     uint64_t failed = 0, word;
     NEXT;
     ROWS(M, M);
@@ -230,7 +231,7 @@ do_generic:
     at += HAK_W_GENERIC_WORDS - 1;
     NEXT;
 do_context:
-    *site = me->loop->options.sites[word >> 8];
+    site = me->loop->options.sites[word >> 8];
     NEXT;
 do_epoch:
     epoch_change(me, (uint32_t)(word >> 8));

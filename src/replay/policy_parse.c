@@ -152,6 +152,29 @@ static bool parse_classes(parser *p, char *rest)
     return true;
 }
 
+static bool parse_cache(parser *p, char *rest)
+{
+    char *words[MAX_WORDS];
+    unsigned count = split(rest, words);
+    uint64_t class_bytes, value;
+    if (count < 2 || !number(words[0], 10, HAK_POLICY_MAX_CLASS_BYTES, &class_bytes) || class_bytes == 0)
+        return FAIL(p, "cache needs a size up to %d, and keep= or refill=", HAK_POLICY_MAX_CLASS_BYTES);
+    hak_policy_cache *cache = hak_policy_add_cache(p->policy, (uint32_t)class_bytes);
+    if (cache == NULL)
+        return FAIL(p, "more than %d classes with caches of their own", HAK_POLICY_MAX_CLASSES);
+    for (unsigned i = 1; i < count; i++) {
+        bool keep = strncmp(words[i], "keep=", 5) == 0;
+        if (!keep && strncmp(words[i], "refill=", 7) != 0)
+            return FAIL(p, "cache takes keep= and refill=, not: %.64s", words[i]);
+        const hak_knob_info *info =
+            &hak_knob_infos[keep ? HAK_KNOB_TINY_CACHE_COUNT : HAK_KNOB_TINY_REFILL_COUNT];
+        if (!number(words[i] + (keep ? 5 : 7), 10, (uint64_t)info->max, &value) || value == 0)
+            return FAIL(p, "%s must be between 1 and %lld", keep ? "keep" : "refill", (long long)info->max);
+        *(keep ? &cache->keep_count : &cache->refill_count) = (uint32_t)value;
+    }
+    return true;
+}
+
 static bool parse_gate(parser *p, char *rest)
 {
     char *words[MAX_WORDS];
@@ -321,8 +344,9 @@ static const struct {
     const char *word;
     bool (*parse)(parser *p, char *rest);
 } lines[] = {
-    {"state", parse_state},     {"created", parse_created}, {"program", parse_program}, {"set", parse_set},
-    {"classes", parse_classes}, {"gate", parse_gate},       {"module", parse_module},
+    {"state", parse_state}, {"created", parse_created}, {"program", parse_program},
+    {"set", parse_set},     {"classes", parse_classes}, {"cache", parse_cache},
+    {"gate", parse_gate},   {"module", parse_module},
 };
 
 static bool parse_line(parser *p, char *line, size_t *len_bytes, size_t *room_bytes)

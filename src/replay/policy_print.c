@@ -137,6 +137,15 @@ int hak_policy_print(const hak_policy *policy, FILE *out)
             fprintf(out, " %" PRIu32, policy->classes[i]);
         fputc('\n', out);
     }
+    for (uint32_t i = 0; i < policy->cache_count; i++) {
+        const hak_policy_cache *c = &policy->caches[i];
+        fprintf(out, "cache %" PRIu32, c->class_bytes);
+        if (c->keep_count != 0)
+            fprintf(out, " keep=%" PRIu32, c->keep_count);
+        if (c->refill_count != 0)
+            fprintf(out, " refill=%" PRIu32, c->refill_count);
+        fputc('\n', out);
+    }
     for (uint32_t i = 0; i < policy->gate_count; i++)
         fprintf(out, "gate %" PRIu32 " %" PRIu32 "\n", policy->gate[i][0], policy->gate[i][1]);
     for (uint32_t i = 0; i < policy->module_count; i++)

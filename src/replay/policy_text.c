@@ -82,6 +82,21 @@ uint32_t hak_policy_add_node(hak_policy *policy, const hak_policy_node *node)
     return policy->node_count++;
 }
 
+hak_policy_cache *hak_policy_add_cache(hak_policy *policy, uint32_t class_bytes)
+{
+    uint32_t at = 0;
+    while (at < policy->cache_count && policy->caches[at].class_bytes < class_bytes)
+        at++;
+    if (at < policy->cache_count && policy->caches[at].class_bytes == class_bytes)
+        return &policy->caches[at];
+    if (policy->cache_count == HAK_POLICY_MAX_CLASSES)
+        return NULL;
+    memmove(&policy->caches[at + 1], &policy->caches[at],
+            (policy->cache_count++ - at) * sizeof *policy->caches);
+    policy->caches[at] = (hak_policy_cache){.class_bytes = class_bytes};
+    return &policy->caches[at];
+}
+
 bool hak_policy_add_gate(hak_policy *policy, uint32_t low_bytes, uint32_t high_bytes)
 {
     if (policy->gate_count == HAK_POLICY_MAX_GATE)
@@ -242,11 +257,21 @@ static void put_all(sink *out, const hak_policy *policy, const hak_policy_module
 {
     hak_policy_header h = {
         .version = HAK_POLICY_VERSION, .state = policy->state, .created_unix_s = policy->created_unix_s};
-    hak_policy_setting knobs[HAK_KNOB_COUNT];
+    hak_policy_setting knobs[HAK_POLICY_MAX_SETTINGS];
     uint32_t knob_count = 0;
-    for (uint32_t i = 0; i < HAK_KNOB_COUNT; i++)
+    for (uint32_t i = 0; i < HAK_KNOB_COUNT; i++) {
         if (policy->knob_set[i])
             knobs[knob_count++] = (hak_policy_setting){.knob = i, .value = policy->knobs[i]};
+        for (uint32_t k = 0; k < policy->cache_count; k++) {
+            const hak_policy_cache *c = &policy->caches[k];
+            uint32_t value = i == HAK_KNOB_TINY_CACHE_COUNT    ? c->keep_count
+                             : i == HAK_KNOB_TINY_REFILL_COUNT ? c->refill_count
+                                                               : 0;
+            if (value != 0)
+                knobs[knob_count++] =
+                    (hak_policy_setting){.knob = i, .class_bytes = c->class_bytes, .value = value};
+        }
+    }
     memcpy(h.magic, HAK_POLICY_MAGIC, sizeof h.magic);
     out->len_bytes = sizeof h;
     h.program = put_part(out, policy->program, 1, text_bytes(policy->program));
@@ -308,6 +333,14 @@ static bool take_all(hak_policy *policy, const uint8_t *bytes, const hak_policy_
     policy->evidence = text_of(bytes, h->evidence);
     const hak_policy_setting *knobs = (const void *)(bytes + h->knobs.offset);
     for (uint32_t i = 0; i < h->knobs.count; i++) {
+        if (knobs[i].class_bytes != 0) {
+            hak_policy_cache *c = hak_policy_add_cache(policy, knobs[i].class_bytes);
+            if (c == NULL)
+                return false;
+            *(knobs[i].knob == HAK_KNOB_TINY_CACHE_COUNT ? &c->keep_count : &c->refill_count) =
+                (uint32_t)knobs[i].value;
+            continue;
+        }
         policy->knob_set[knobs[i].knob] = true;
         policy->knobs[knobs[i].knob] = knobs[i].value;
     }

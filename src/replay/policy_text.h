@@ -10,6 +10,13 @@
 
 #define HAK_POLICY_TEXT_MAX_BYTES (64 * HAK_MIB)
 
+/* A size class with a list of its own length. */
+typedef struct hak_policy_cache {
+    uint32_t class_bytes;
+    uint32_t keep_count;   /* 0: as the others */
+    uint32_t refill_count; /* 0: as the others */
+} hak_policy_cache;
+
 /* Owns all it points to. */
 typedef struct hak_policy {
     uint32_t state; /* hak_policy_state */
@@ -19,6 +26,8 @@ typedef struct hak_policy {
     int64_t knobs[HAK_KNOB_COUNT];
     uint32_t class_count;
     uint32_t classes[HAK_POLICY_MAX_CLASSES];
+    uint32_t cache_count;
+    hak_policy_cache caches[HAK_POLICY_MAX_CLASSES]; /* ascending */
     uint32_t gate_count;
     uint32_t (*gate)[2];
     uint32_t module_count;
@@ -40,6 +49,8 @@ void hak_policy_clear(hak_policy *policy); /* frees and leaves it as hak_policy_
 /* Growing. An index, or UINT32_MAX when out of memory or over the format's limit. */
 uint32_t hak_policy_add_module(hak_policy *policy, const hak_policy_module *module, const char *path);
 uint32_t hak_policy_add_node(hak_policy *policy, const hak_policy_node *node);
+hak_policy_cache *hak_policy_add_cache(hak_policy *policy,
+                                       uint32_t class_bytes); /* known or new; NULL: full */
 bool hak_policy_add_gate(hak_policy *policy, uint32_t low_bytes, uint32_t high_bytes);
 bool hak_policy_add_evidence(hak_policy *policy, const char *line); /* without newline */
 

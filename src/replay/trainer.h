@@ -62,8 +62,10 @@ typedef struct hak_train_options {
 /* What a policy may decide, each switched on and off as a whole. */
 typedef enum hak_train_family {
     HAK_TRAIN_CLASSES,   /* fitted size classes */
-    HAK_TRAIN_LIFETIME,  /* segregation by lifetime, remote-freed contexts */
-    HAK_TRAIN_RETENTION, /* retention of large blocks by site */
+    HAK_TRAIN_CACHES,    /* lists and refills by class */
+    HAK_TRAIN_LIFETIME,  /* segregation by lifetime; first of those by site */
+    HAK_TRAIN_REMOTE,    /* contexts whose blocks other threads free */
+    HAK_TRAIN_RETENTION, /* what the BigCache does with large blocks, by site */
     HAK_TRAIN_SITE_THP,  /* huge pages by site */
     HAK_TRAIN_SLACK,     /* room for growing reallocs by site */
     HAK_TRAIN_KNOBS,     /* first of the knob families; HAK_TRAIN_KNOBS + hak_knob_family */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replay/trainer_caches.h"
 #include "replay/trainer_classes.h"
 #include "replay/trainer_parts.h"
 #include "replay/trainer_sites.h"
@@ -194,6 +195,7 @@ static int fit_sites(hak_training *t, const hak_site_source *sources)
     hak_train_family_report *families = t->report->families;
     bool stable = lifetimes_are_stable(sources, count, &options);
     options = (hak_site_options){.families = {[HAK_TRAIN_LIFETIME] = stable,
+                                              [HAK_TRAIN_REMOTE] = true,
                                               [HAK_TRAIN_RETENTION] = true,
                                               [HAK_TRAIN_SITE_THP] = true,
                                               [HAK_TRAIN_SLACK] = stable}};
@@ -208,6 +210,17 @@ static int fit_sites(hak_training *t, const hak_site_source *sources)
         families[f].decisions = result.decided[f];
     if (result.decided[HAK_TRAIN_LIFETIME] != 0 && gate_lifetimes(t, sources) != 0)
         return -1;
+    if (result.decided[HAK_TRAIN_REMOTE] != 0) {
+        double share = t->options->objective == HAK_OBJECTIVE_TIME ? GATED_SHARE : 1;
+        bool gated;
+        if (!hak_sites_gate_remote(sources, count, share, &t->closed_form, &gated))
+            return hak_training_fail_memory(t);
+        if (!gated) {
+            families[HAK_TRAIN_REMOTE].decisions = 0;
+            if (!hak_sites_drop(&t->closed_form, HAK_TRAIN_REMOTE))
+                return hak_training_fail_memory(t);
+        }
+    }
     for (unsigned f = HAK_TRAIN_LIFETIME; f < HAK_TRAIN_KNOBS; f++)
         t->closed_candidate.families[f] = families[f].decisions != 0;
     return 0;
@@ -229,6 +242,8 @@ int hak_training_fit(hak_training *t)
         t->closed_candidate.families[HAK_TRAIN_CLASSES] = true;
         t->report->families[HAK_TRAIN_CLASSES].decisions = classes;
     }
+    t->report->families[HAK_TRAIN_CACHES].decisions = hak_fit_caches(digests, count, &t->closed_form);
+    t->closed_candidate.families[HAK_TRAIN_CACHES] = t->closed_form.cache_count != 0;
     return fit_sites(t, sources);
 }
 

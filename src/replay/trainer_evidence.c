@@ -11,8 +11,10 @@
 
 static const char *const family_texts[HAK_TRAIN_FAMILIES] = {
     [HAK_TRAIN_CLASSES] = "size classes",
+    [HAK_TRAIN_CACHES] = "caches by class",
     [HAK_TRAIN_LIFETIME] = "lifetime by site",
-    [HAK_TRAIN_RETENTION] = "retention by site",
+    [HAK_TRAIN_REMOTE] = "remote frees by site",
+    [HAK_TRAIN_RETENTION] = "BigCache by site",
     [HAK_TRAIN_SITE_THP] = "huge pages by site",
     [HAK_TRAIN_SLACK] = "realloc slack by site",
     [HAK_TRAIN_KNOBS + HAK_FAMILY_TINY] = "tiny settings",
@@ -70,7 +72,9 @@ const char *hak_objective_text(hak_objective objective)
 /* Names of counters by family; stats.h of the allocator has them. Up to three, NULL ends. */
 static const char *const acting[HAK_TRAIN_FAMILIES][4] = {
     [HAK_TRAIN_CLASSES] = {"policy_classes"},
-    [HAK_TRAIN_LIFETIME] = {"policy_short", "policy_long", "policy_remote"},
+    [HAK_TRAIN_CACHES] = {"policy_refill"},
+    [HAK_TRAIN_LIFETIME] = {"policy_short", "policy_long"},
+    [HAK_TRAIN_REMOTE] = {"policy_remote"},
     [HAK_TRAIN_RETENTION] = {"policy_keep", "policy_adaptive", "policy_batch"},
     [HAK_TRAIN_SITE_THP] = {"policy_thp"},
     [HAK_TRAIN_SLACK] = {"policy_slack"},

@@ -370,14 +370,41 @@ static hak_train_verdict judge(const hak_search *search, hak_train_family family
     return HAK_TRAIN_DID_NOT_PAY;
 }
 
+/* What the closed form has and the best has not: the search may have lost it to a neighbour in one noisy
+ * block, so it is weighed once more, alone, before it is said not to pay. False when out of memory or the
+ * default fails. */
+static bool graft(hak_search *search, hak_train_family family, hak_train_family_report *report)
+{
+    hak_arena *arena = search->arena;
+    uint32_t without = search->best;
+    hak_candidate with = arena->candidates[without];
+    copy_family(&with, search->closed_form, family);
+    uint32_t id = hak_arena_add(arena, &with);
+    report->verdict = HAK_TRAIN_DID_NOT_PAY;
+    if (id == UINT32_MAX || arena->failed[id])
+        return true;
+    hak_estimate gain = {0, -INFINITY, INFINITY, 0};
+    search->best = id;
+    bool done = weigh_family(search, without, &gain);
+    report->gain = gain.mean;
+    report->gain_low = gain.low;
+    report->gain_high = gain.high;
+    if (done && judge(search, family, &gain) == HAK_TRAIN_KEPT && excess(search, id) == 0 &&
+        !arena->failed[id])
+        report->verdict = HAK_TRAIN_KEPT;
+    else
+        search->best = without;
+    return done;
+}
+
 bool hak_search_prune(hak_search *search, hak_train_family_report *families)
 {
     hak_arena *arena = search->arena;
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++) {
         hak_train_family family = (hak_train_family)f;
         if (!hak_candidate_has(&arena->candidates[search->best], family)) {
-            if (hak_candidate_has(search->closed_form, family))
-                families[f].verdict = HAK_TRAIN_DID_NOT_PAY; /* the search dropped it */
+            if (hak_candidate_has(search->closed_form, family) && !graft(search, family, &families[f]))
+                return false;
             continue;
         }
         hak_candidate without = arena->candidates[search->best];

@@ -10,6 +10,7 @@
 #define MIN_SHARE       0.02  /* a group with fewer blocks of the other kind is left as it is */
 #define CLASS_MIN_SAVED 0.004 /* of the memory: a class that saves less is not worth its lookups */
 #define CLASS_MAX_LOSS  0.002
+#define REMOTE_SHARE    0.25 /* of a class's blocks that other threads free, at least, to look its calls up */
 
 /* ---- where a context lies ---- */
 
@@ -200,17 +201,27 @@ static uint64_t calls_of(const hak_site_source *sources, size_t count, uint32_t 
     return sum;
 }
 
-static bool add_small_gate(hak_policy *policy, const bool *gated, const uint32_t *first_cells)
+/* Adds the gated classes (by their last cells) to the gate. */
+static bool add_small_gate(hak_policy *policy, bool *gated, const uint32_t *first_cells)
 {
     uint32_t(*open)[2] = NULL; /* ranges of larger sizes come after, so that they stay in order */
-    uint32_t open_count = policy->gate_count;
+    uint32_t open_count = 0;
     bool done = true;
+    for (uint32_t i = 0; i < policy->gate_count; i++) {
+        uint32_t *range = policy->gate[i];
+        if (range[1] <= HAK_POLICY_MAX_CLASS_BYTES) {
+            gated[range[1] / HAK_CELL_BYTES - 1] = true; /* as this function wrote it */
+            continue;
+        }
+        policy->gate[open_count][0] = range[0];
+        policy->gate[open_count++][1] = range[1];
+    }
+    policy->gate_count = 0;
     if (open_count != 0) {
         open = malloc(open_count * sizeof *open);
         if (open == NULL)
             return false;
         memcpy(open, policy->gate, open_count * sizeof *open);
-        policy->gate_count = 0;
     }
     for (uint32_t cell = 0; cell < HAK_CELLS && done; cell++)
         if (gated[cell])
@@ -226,7 +237,7 @@ bool hak_sites_gate_lifetimes(const hak_site_source *sources, const hak_slab_use
                               double share, hak_policy *policy, double *saved)
 {
     class_rank ranks[HAK_POLICY_MAX_CLASSES];
-    uint32_t first_cells[HAK_CELLS];
+    uint32_t first_cells[HAK_CELLS] = {0};
     bool gated[HAK_CELLS] = {false};
     uint32_t ladder[HAK_POLICY_MAX_CLASSES];
     uint32_t classes = hak_standard_ladder(ladder), rank_count = 0;
@@ -248,6 +259,31 @@ bool hak_sites_gate_lifetimes(const hak_site_source *sources, const hak_slab_use
         gated[ranks[i].cell] = true;
     }
     return add_small_gate(policy, gated, first_cells);
+}
+
+bool hak_sites_gate_remote(const hak_site_source *sources, size_t count, double share, hak_policy *policy,
+                           bool *any)
+{
+    uint32_t first_cells[HAK_CELLS] = {0};
+    bool gated[HAK_CELLS] = {false};
+    uint32_t ladder[HAK_POLICY_MAX_CLASSES];
+    uint32_t classes = hak_standard_ladder(ladder);
+    uint64_t all = calls_of(sources, count, 0, HAK_CELLS - 1), taken = 0;
+    *any = false;
+    for (uint32_t i = 0; i < classes; i++) {
+        uint32_t cell = ladder[i] / HAK_CELL_BYTES - 1;
+        first_cells[cell] = i == 0 ? 0 : ladder[i - 1] / HAK_CELL_BYTES;
+        uint64_t calls = calls_of(sources, count, first_cells[cell], cell), remotes = 0;
+        for (size_t t = 0; t < count; t++)
+            for (uint32_t k = first_cells[cell]; k <= cell; k++)
+                remotes += sources[t].digest->remotes[k];
+        if (remotes < HAK_MIN_BLOCKS || (double)remotes < REMOTE_SHARE * (double)calls ||
+            (double)(taken + calls) > share * (double)all)
+            continue;
+        taken += calls;
+        *any = gated[cell] = true;
+    }
+    return !*any || add_small_gate(policy, gated, first_cells);
 }
 
 bool hak_sites_gate_large(hak_policy *policy, const hak_site_result *result)
@@ -343,17 +379,20 @@ uint8_t *hak_sites_lifetimes(const hak_policy *policy, const hak_site_source *so
     return lifetimes;
 }
 
-static void drop_family_gate(hak_policy *policy, hak_train_family family)
+/* Ranges that no site is left for. */
+static void drop_idle_gate(hak_policy *policy)
 {
-    bool slack = false, big = false;
+    bool slack = false, big = false, small = false;
     for (uint32_t i = 0; i < policy->node_count; i++) {
-        slack |= policy->nodes[i].slack_percent != 0;
-        big |= policy->nodes[i].retention != 0 || policy->nodes[i].thp != 0;
+        const hak_policy_node *node = &policy->nodes[i];
+        slack |= node->slack_percent != 0;
+        big |= node->retention != 0 || node->thp != 0;
+        small |= node->lifetime != 0 || (node->flags & HAK_NODE_REMOTE_FREED) != 0;
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < policy->gate_count; i++) {
         bool is_open = policy->gate[i][1] == UINT32_MAX;
-        if (is_open ? !slack && !big : family == HAK_TRAIN_LIFETIME)
+        if (is_open ? !slack && !big : !small)
             continue;
         policy->gate[kept][0] = is_open && !slack ? HAK_BIG_BYTES : policy->gate[i][0];
         policy->gate[kept++][1] = policy->gate[i][1];
@@ -367,6 +406,7 @@ bool hak_sites_drop(hak_policy *policy, hak_train_family family)
         hak_policy_node *node = &policy->nodes[i];
         if (family == HAK_TRAIN_LIFETIME) {
             node->lifetime = HAK_LIFETIME_DEFAULT;
+        } else if (family == HAK_TRAIN_REMOTE) {
             node->flags &= (uint8_t)~HAK_NODE_REMOTE_FREED;
         } else if (family == HAK_TRAIN_RETENTION) {
             node->retention = HAK_RETENTION_DEFAULT;
@@ -378,6 +418,6 @@ bool hak_sites_drop(hak_policy *policy, hak_train_family family)
     }
     if (!hak_sites_tidy(policy))
         return false;
-    drop_family_gate(policy, family);
+    drop_idle_gate(policy);
     return true;
 }

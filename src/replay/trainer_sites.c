@@ -123,6 +123,8 @@ static bool decide(builder *b, const totals *t, hak_policy_node *node)
             deeper |= t->small >= HAK_MIN_BLOCKS &&
                       (hak_site_mixed(t->small_short, t->small) || hak_site_mixed(t->small_long, t->small));
         }
+    }
+    if (on[HAK_TRAIN_REMOTE] && t->small > 0) {
         if (AGREED(b, t, freed_remote, freed, PURE, HAK_MIN_BLOCKS))
             node->flags |= HAK_NODE_REMOTE_FREED;
         else
@@ -236,7 +238,8 @@ static void count_decisions(const hak_policy *policy, hak_site_result *result)
     memset(result->decided, 0, sizeof result->decided);
     for (uint32_t i = 0; i < policy->node_count; i++) {
         const hak_policy_node *node = &policy->nodes[i];
-        result->decided[HAK_TRAIN_LIFETIME] += node->lifetime != 0 || (node->flags & HAK_NODE_REMOTE_FREED);
+        result->decided[HAK_TRAIN_LIFETIME] += node->lifetime != 0;
+        result->decided[HAK_TRAIN_REMOTE] += (node->flags & HAK_NODE_REMOTE_FREED) != 0;
         result->decided[HAK_TRAIN_RETENTION] += node->retention != 0;
         result->decided[HAK_TRAIN_SITE_THP] += node->thp != 0;
         result->decided[HAK_TRAIN_SLACK] += node->slack_percent != 0;

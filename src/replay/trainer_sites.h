@@ -40,6 +40,11 @@ bool hak_sites_build(const hak_site_source *sources, size_t count, const hak_sit
 bool hak_sites_gate_lifetimes(const hak_site_source *sources, const hak_slab_use *uses, size_t count,
                               double share, hak_policy *policy, double *saved);
 
+/* Gates the classes of which other threads free a good part, within `share` as above. *any: one was. False
+ * when out of memory. */
+bool hak_sites_gate_remote(const hak_site_source *sources, size_t count, double share, hak_policy *policy,
+                           bool *any);
+
 /* How well a policy foretells the lifetimes of a trace, over its small blocks. */
 typedef struct hak_site_forecast {
     double covered; /* share whose lifetime is decided */

@@ -6,13 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replay/trainer_classes.h"
+
 /* A short life lets its slab empty again soon; a long one outlives most of what stands beside it. */
 #define SHORT_SHARE_OF_PEAK 16
 #define SHORT_MIN_BYTES     (16 * HAK_KIB)
 #define SHORT_MAX_BYTES     HAK_MIB
 #define LONG_MIN_BYTES      (256 * HAK_KIB)
 #define LONG_MAX_BYTES      (64 * HAK_MIB)
-#define PEAK_STEP_PERCENT   2 /* the cells are copied when the peak has grown by so much */
+#define LIST_THREADS        64 /* whose lists are looked at */
+#define PEAK_STEP_PERCENT   2  /* the cells are copied when the peak has grown by so much */
 
 /* A block, by slot. */
 typedef struct block {
@@ -33,6 +36,8 @@ typedef struct pass {
     uint64_t live_bytes;
     uint64_t copied_bytes; /* live bytes when `peak` was copied */
     uint64_t *live;        /* by cell */
+    uint8_t class_of[HAK_CELLS];
+    uint32_t (*lists)[HAK_POLICY_MAX_CLASSES]; /* by thread: blocks that were freed and not taken again */
     bool second;
 } pass;
 
@@ -90,6 +95,8 @@ static void count_birth(pass *p, const hak_event *e)
         t->small_allocations++;
         t->count[cell]++;
         p->live[cell]++;
+        if (e->thread < LIST_THREADS && p->lists[e->thread][p->class_of[cell]] != 0)
+            p->lists[e->thread][p->class_of[cell]]--;
     }
     t->total_bytes += e->size_bytes;
     p->live_bytes += e->size_bytes;
@@ -149,18 +156,33 @@ static void judge_life(pass *p, const block *b, bool freed)
     }
 }
 
+static void list_free(pass *p, const block *b, uint32_t thread, uint32_t cell)
+{
+    if (thread >= LIST_THREADS || b->thread != thread)
+        return;
+    unsigned class_index = p->class_of[cell], step = 0;
+    uint32_t length = p->lists[thread][class_index]++;
+    while (step < HAK_LIST_STEPS - 1 && length >> step != 0)
+        step++;
+    p->trace->list_lengths[class_index][step]++;
+}
+
 static void death(pass *p, const hak_event *e)
 {
     block *b = &p->blocks[e->slot_old];
     if (!p->second) {
         uint32_t cell = cell_of(b->size_bytes);
-        if (cell < HAK_CELLS)
+        if (cell < HAK_CELLS) {
             p->live[cell]--;
+            list_free(p, b, e->thread, cell);
+        }
         p->live_bytes -= b->size_bytes;
     } else {
         hak_context_stats *c = &p->trace->contexts[b->context];
         c->freed++;
         c->freed_remote += b->thread != e->thread;
+        if (b->thread != e->thread && cell_of(b->size_bytes) < HAK_CELLS)
+            p->trace->remotes[cell_of(b->size_bytes)]++;
         judge_life(p, b, true);
     }
     b->live = false;
@@ -232,9 +254,19 @@ static uint64_t within(uint64_t value, uint64_t low, uint64_t high)
 int hak_train_trace_read(hak_reader *reader, hak_train_trace *trace, hak_trace_error *error)
 {
     memset(trace, 0, sizeof *trace);
-    pass p = {.trace = trace, .error = error, .live = calloc(HAK_CELLS, sizeof *p.live)};
+    pass p = {.trace = trace,
+              .error = error,
+              .live = calloc(HAK_CELLS, sizeof *p.live),
+              .lists = calloc(LIST_THREADS, sizeof *p.lists)};
     int result = -1;
-    if (p.live == NULL) {
+    uint32_t ladder[HAK_POLICY_MAX_CLASSES];
+    hak_standard_ladder(ladder);
+    for (uint32_t cell = 0, class_index = 0; cell < HAK_CELLS; cell++) {
+        while (ladder[class_index] < (cell + 1) * HAK_CELL_BYTES)
+            class_index++;
+        p.class_of[cell] = (uint8_t)class_index;
+    }
+    if (p.live == NULL || p.lists == NULL) {
         fail_memory(&p);
         goto out;
     }
@@ -254,6 +286,7 @@ int hak_train_trace_read(hak_reader *reader, hak_train_trace *trace, hak_trace_e
     result = 0;
 out:
     free(p.live);
+    free(p.lists);
     free(p.blocks);
     if (result != 0)
         hak_train_trace_clear(trace);

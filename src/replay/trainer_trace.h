@@ -13,6 +13,8 @@
                          */
 #define HAK_SLACK_BYTES (HAK_POLICY_MAX_CLASS_BYTES + 1) /* growing reallocs below are not looked at */
 
+#define HAK_LIST_STEPS 17
+
 /* Blocks of at most 32 KiB are `small`; of at least HAK_BIG_BYTES `big`. */
 typedef struct hak_context_stats {
     uint64_t first_ns; /* of its first block */
@@ -36,6 +38,10 @@ typedef struct hak_train_trace {
     uint64_t peak[HAK_CELLS];  /* live blocks near the peak */
     uint64_t shorts[HAK_CELLS];
     uint64_t longs[HAK_CELLS];
+    uint64_t remotes[HAK_CELLS]; /* freed by another thread than the one that allocated */
+    /* By class of the standard ladder: frees onto a list of the own thread that held less than 2^i blocks,
+     * had it no bound. */
+    uint64_t list_lengths[HAK_POLICY_MAX_CLASSES][HAK_LIST_STEPS];
     uint32_t context_count;
     hak_context_stats *contexts; /* by context number of the trace */
 } hak_train_trace;

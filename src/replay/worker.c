@@ -40,7 +40,7 @@ extern void *_ZnwmRKSt9nothrow_t(size_t, const void *) WEAK;
 extern void *_ZnamRKSt9nothrow_t(size_t, const void *) WEAK;
 extern void free_sized(void *, size_t) WEAK;
 extern void free_aligned_sized(void *, size_t, size_t) WEAK;
-extern uint32_t *hakmem_replay_site(void) WEAK;
+extern void hakmem_replay_site(const uint32_t *place) WEAK;
 extern unsigned hakmem_counter_count(void) WEAK;
 extern const char *hakmem_counter_name(unsigned) WEAK;
 extern uint64_t hakmem_counter_value(unsigned) WEAK;

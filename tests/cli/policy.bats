@@ -9,6 +9,7 @@ created 1764000000
 program app
 set purge_delay_ms 64
 classes 16 48 32768
+cache 48 keep=512 refill=32
 gate 17 64
 module m0 weight=1000000 build-id=00112233445566778899aabbccddeeff01234567 path=/usr/bin/app
 module m1 weight=500000 build-id=aa112233445566778899aabbccddeeff01234567 path=/lib/libx.so.1
@@ -118,6 +119,10 @@ TEXT
   run "$HAKMEM_BIN/hakmem-policy" compile -o bad.policy bad.txt
   [ "$status" -eq 2 ]
   [[ "$output" == *"'bad.txt': line 2: no such setting: nothing"* ]]
+  printf 'hakmem-policy 1\ncache 48 keep=0\n' > bad.txt
+  run "$HAKMEM_BIN/hakmem-policy" compile -o bad.policy bad.txt
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"line 2: keep must be between 1 and"* ]]
   [ ! -e bad.policy ]
   head -c 200 a.policy > cut.policy
   run "$HAKMEM_BIN/hakmem-policy" show cut.policy
@@ -171,7 +176,9 @@ TEXT
 @test "ablate lists families and takes one out" {
   run "$HAKMEM_BIN/hakmem-policy" ablate a.policy
   [ "$status" -eq 0 ]
-  [[ "$output" == *"classes "*"lifetime "*"purge "* ]]
+  [[ "$output" == *"classes "*"caches "*"lifetime "*"purge "* ]]
+  "$HAKMEM_BIN/hakmem-policy" ablate --without=caches -o without.policy a.policy
+  ! "$HAKMEM_BIN/hakmem-policy" decompile without.policy | grep -q '^cache'
   "$HAKMEM_BIN/hakmem-policy" ablate --without=lifetime -o without.policy a.policy
   "$HAKMEM_BIN/hakmem-policy" decompile without.policy >without.txt
   ! grep -q '^ *site' without.txt

@@ -180,6 +180,58 @@ END
   [ "$(counter guard_sampled err)" -gt 50 ] # of some 440 turns
 }
 
+@test "lists and refills by class, remote-freed contexts and the BigCache by site act, and each can be switched off" {
+  cat >families.c <<'END'
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#define ALONE __attribute__((noinline))
+static void *blocks[4000];
+ALONE static void *handed_over(void) { void *at = malloc(64); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+ALONE static void *large(void) { void *at = malloc(3 << 20); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+static void *give(void *arg) { for (int i = 0; i < 4000; i++) free(blocks[i]); return arg; }
+int main(void) {
+  pthread_t thread;
+  for (int round = 0; round < 5; round++) {
+    for (int i = 0; i < 4000; i++) blocks[i] = malloc(100);
+    for (int i = 0; i < 4000; i++) free(blocks[i]);
+    for (int i = 0; i < 4000; i++) blocks[i] = handed_over();
+    pthread_create(&thread, NULL, give, NULL);
+    pthread_join(thread, NULL);
+    free(memset(large(), 1, 3 << 20));
+  }
+  return 0;
+}
+END
+  cc -O1 -fno-optimize-sibling-calls -Wl,--build-id=sha1 -pthread -o families families.c
+  after() { objdump -d families | awk -v f="<$1>:" 'index($0, f) {on = 1} on && hit {sub(":", "", $1); print $1; exit} on && /call/ && /malloc/ {hit = 1}'; }
+  printf 'hakmem-policy 1\nstate frozen\ncreated 0\ncache 112 keep=2000 refill=250\ngate 49 64\ngate 1048576 4294967295\nmodule m0 weight=1000000 build-id=%s path=%s\nsite m0+0x%s remote-freed blocks=9\nsite m0+0x%s retention=keep blocks=9\n' \
+    "$(readelf -n families | sed -n 's/.*Build ID: //p')" "$PWD/families" "$(after handed_over)" "$(after large)" >families.txt
+  cat families.txt
+  hakmem-policy compile -o families.policy families.txt
+  run_with() { hakmem-run --mode=fast --policy="$1" --stats ./families 2>err; cat err; }
+  run_with families.policy
+  [ "$(counter policy_caches err)" -eq 1 ]
+  [ "$(counter policy_refill err)" -ge 16 ] # of 250 blocks each
+  [ "$(counter policy_remote err)" -eq 20000 ]
+  [ "$(counter policy_keep err)" -eq 5 ]
+  refills=$(counter policy_refill err)
+  [ "$refills" -le 200 ] # 64 at a time it would be more than 312
+  for family in caches:policy_refill remote:policy_remote retention:policy_keep; do
+    hakmem-policy ablate --without="${family%%:*}" -o without.policy families.policy
+    run_with without.policy
+    [ -z "$(counter "${family##*:}" err)" ]
+  done
+}
+
+@test "training learns lists by class from bursts, and contexts whose blocks other threads free" {
+  hakmem-trace -q -f -o families.gz ./families
+  hakmem-replay --mode=learning --time-limit=3 --seed=1 --json --export=learned.policy families.gz >learned.json 2>/dev/null || true
+  cat learned.json
+  [[ "$(cat learned.json)" =~ \"family\":\"caches\ by\ class\",\"verdict\":\"[a-z\ :,-]*\",\"decisions\":[1-9] ]]
+  [[ "$(cat learned.json)" =~ \"family\":\"remote\ frees\ by\ site\",\"verdict\":\"[a-z\ :,-]*\",\"decisions\":[1-9] ]]
+}
+
 @test "an interpreter, whose scripts decide what lives how long, switches lifetimes and slack off by itself" {
   /usr/bin/python3 - "$HAKMEM_SOURCE/tests/prove" >scripts.sh <<'END'
 import shlex, sys

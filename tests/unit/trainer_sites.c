@@ -155,6 +155,7 @@ static const hak_policy_node *node_at(const hak_policy *policy, uint64_t offset)
 static char path_1[] = "/tmp/hak-sites-1-XXXXXX", path_2[] = "/tmp/hak-sites-2-XXXXXX";
 
 static const hak_site_options all_families = {.families = {[HAK_TRAIN_LIFETIME] = true,
+                                                           [HAK_TRAIN_REMOTE] = true,
                                                            [HAK_TRAIN_RETENTION] = true,
                                                            [HAK_TRAIN_SITE_THP] = true,
                                                            [HAK_TRAIN_SLACK] = true}};
@@ -204,6 +205,8 @@ static void the_shallowest_pure_context_is_taken(void **state)
 
     assert_true(hak_sites_drop(&policy, HAK_TRAIN_LIFETIME));
     assert_null(node_at(&policy, PC_WRAPPER));
+    assert_non_null(node_at(&policy, PC_REMOTE));
+    assert_true(hak_sites_drop(&policy, HAK_TRAIN_REMOTE));
     assert_null(node_at(&policy, PC_REMOTE));
     assert_non_null(node_at(&policy, PC_GROW));
     assert_int_equal(policy.gate_count, 1);

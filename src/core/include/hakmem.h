@@ -27,10 +27,10 @@ unsigned hakmem_counter_count(void);
 const char *hakmem_counter_name(unsigned index);
 uint64_t hakmem_counter_value(unsigned index);
 
-/* For replayers only: where the calling thread says which site of the policy in force its allocations come
- * from, as the node's number in the policy's file plus one; 0: none. Used where the call context itself
- * decides nothing. Valid until the thread ends. */
-uint32_t *hakmem_replay_site(void);
+/* For replayers only: the calling thread says at `place` which site of the policy in force its allocations
+ * come from, as the node's number in the policy's file plus one; 0: none. The place is a multiple of 8, on
+ * the thread's stack in a frame further out than that of the calls, and stays until the thread ends. */
+void hakmem_replay_site(const uint32_t *place);
 
 /* Walks heaps, slabs and the page map and returns 0, or the number of broken invariants (one line each on
  * stderr). Call it while no other thread allocates. */
