@@ -15,8 +15,9 @@
 #define GROWN_HEAPS       16   /* heaps whose lists may have grown to the full, or more heaps by less */
 #define LIST_MIN_COUNT    2
 #define LIST_MAX_COUNT    UINT16_MAX
-#define LIST_POLICY_BYTES (256u << 10) /* what a policy may let a list of one class hold at first, at most   \
-                                        */
+#define LIST_POLICY_BYTES                                                                                    \
+    (256u << 10)   /* what a policy may let a list of one class hold at first, at most                       \
+                    */
 #define CALM_MAX 4 /* a list may outgrow its limit up to 2^this times before the next look */
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
