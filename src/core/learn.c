@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -216,12 +217,48 @@ static double work_done(void)
            FAULT_NS / HAK_OS_PAGE_BYTES * counted(HAK_COUNT_PURGE_BYTES);
 }
 
+/* ---- writing on a signal: opted in by HAKMEM_POLICY_SIGNAL. The handler only leaves a note; the next slow path
+ * writes. A handler the program has is left alone, and one that it sets later replaces ours. ---- */
+
+static const char *write_policy(const char *pattern);
+static volatile sig_atomic_t write_due;
+static atomic_flag writing = ATOMIC_FLAG_INIT;
+
+static void note_signal(int number)
+{
+    (void)number;
+    write_due = 1;
+}
+
+static void watch_signal(void)
+{
+    struct sigaction there;
+    struct sigaction ours = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    if (hak_opt.policy_signal != 0 && hak_opt.policy_out != NULL &&
+        sigaction(hak_opt.policy_signal, NULL, &there) == 0 && (there.sa_flags & SA_SIGINFO) == 0 &&
+        there.sa_handler == SIG_DFL)
+        sigaction(hak_opt.policy_signal, &ours, NULL);
+}
+
+static HAK_COLD void write_noted(void)
+{
+    if (atomic_flag_test_and_set_explicit(&writing, memory_order_acquire))
+        return;
+    int saved = errno;
+    write_due = 0;
+    write_policy(hak_opt.policy_out); /* what fails now is said at exit */
+    errno = saved;
+    atomic_flag_clear_explicit(&writing, memory_order_release);
+}
+
 /* Called for each large allocation; every EPOCH_OPS one of them judges the epoch. */
 static void large_alloc(size_t bytes, hak_frame frame, hak_large_plan *plan)
 {
     (void)bytes;
     (void)frame;
     plan->strategy = (uint8_t)(elo.playing + 1);
+    if (HAK_UNLIKELY(write_due != 0))
+        write_noted();
     if ((atomic_fetch_add_explicit(&elo.ops, 1, memory_order_relaxed) + 1) % EPOCH_OPS != 0 ||
         hak_opt.evo == HAK_EVO_FROZEN || !hak_feature_on(HAK_FEATURE_EVOLUTION) ||
         atomic_flag_test_and_set_explicit(&elo.stepping, memory_order_acquire))
@@ -275,6 +312,8 @@ static uint32_t context_of(uint64_t key)
 static bool sampled(hak_frame frame, size_t bytes)
 {
     uintptr_t pcs[CONTEXT_DEPTH];
+    if (HAK_UNLIKELY(write_due != 0))
+        write_noted();
     if (bytes <= HAK_SMALL_MAX_BYTES)
         atomic_fetch_add_explicit(&sizes[hak_class_of(bytes)], 1, memory_order_relaxed);
     uint32_t context = context_of(context_key(frame, pcs));
@@ -468,6 +507,7 @@ static const char *write_policy(const char *pattern)
 {
     static alignas(8) unsigned char
         bytes[sizeof(hak_policy_header) + HAK_KNOB_COUNT * sizeof(hak_policy_setting) + EVIDENCE_BYTES + 8];
+    memset(bytes, 0, sizeof bytes); /* what an earlier signal left */
     char path[PATH_MAX];
     char name[PATH_MAX + 32];
     if (!expand(pattern, path, sizeof path))
@@ -498,6 +538,8 @@ void hak_learn_init(void)
         elo.epoch_work = work_done();
         hak_learn_hooks.large_alloc = large_alloc;
     }
+    if (hak_feature_on(HAK_FEATURE_ELO) || hak_feature_on(HAK_FEATURE_SAMPLE))
+        watch_signal();
     if (!hak_feature_on(HAK_FEATURE_SAMPLE))
         return;
     size_t contexts_bytes = hak_align_up(CONTEXTS * sizeof *contexts, HAK_OS_PAGE_BYTES);
@@ -517,6 +559,8 @@ void hak_learn_end(void)
     bool learning = hak_learn_hooks.large_alloc != NULL || hak_learn_hooks.sampled != NULL;
     if (!learning || hak_opt.policy_out == NULL || *hak_opt.policy_out == 0)
         return;
+    if (atomic_flag_test_and_set_explicit(&writing, memory_order_acquire))
+        return; /* another thread is at it, for a signal */
     int saved = errno;
     const char *fault = write_policy(hak_opt.policy_out);
     errno = saved;

@@ -2,6 +2,7 @@
  * (which a program may interpose). Never allocates; the caller holds HAK_RANK_INIT. */
 #include "core/options.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -167,6 +168,11 @@ static void read_knobs(void)
         char variable[VARIABLE_MAX_BYTES] = "HAKMEM_KNOB_";
         strncat(variable, info->text, sizeof variable - strlen(variable) - 1);
         const char *text = value_of(variable);
+        if (text == NULL) { /* shells are used to capitals */
+            for (char *at = variable; *at != '\0'; at++)
+                *at = (char)(*at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at);
+            text = value_of(variable);
+        }
         int64_t given;
         if (text != NULL && number_of(text, &given) && given >= info->min && given <= info->max)
             value = given;
@@ -224,22 +230,28 @@ static void open_policy(void)
     }
 }
 
-/* Kept as a copy: programs overwrite their environment to show another name. Asking for the file asks for
- * the counters. */
-static void read_stats_path(void)
+/* What is read at the end is kept as a copy: programs overwrite their environment to show another name. NULL: not
+ * set, or empty. */
+static const char *path_of(const char *variable, char path[PATH_MAX_BYTES])
 {
-    static char path[PATH_MAX_BYTES];
-    const char *value = value_of("HAKMEM_STATS_FILE");
+    const char *value = value_of(variable);
     if (value == NULL || value[0] == '\0')
-        return;
+        return NULL;
     size_t len = strlen(value);
-    if (len >= sizeof path) {
-        complain("HAKMEM_STATS_FILE", "too long; ignored");
-        return;
+    if (len >= PATH_MAX_BYTES) {
+        complain(variable, "too long; ignored");
+        return NULL;
     }
-    memcpy(path, value, len + 1);
-    hak_opt.stats_path = path;
-    if (hak_opt.stats == HAK_STATS_NONE)
+    return memcpy(path, value, len + 1);
+}
+
+static void read_paths(void)
+{
+    static char stats[PATH_MAX_BYTES], policy[PATH_MAX_BYTES], canary[PATH_MAX_BYTES];
+    hak_opt.policy_out = path_of("HAKMEM_POLICY_OUT", policy);
+    hak_opt.canary_out = path_of("HAKMEM_CANARY_OUT", canary);
+    hak_opt.stats_path = path_of("HAKMEM_STATS_FILE", stats);
+    if (hak_opt.stats_path != NULL && hak_opt.stats == HAK_STATS_NONE) /* asking for the file asks for them */
         hak_opt.stats = HAK_STATS_TABLE;
 }
 
@@ -268,15 +280,16 @@ void hak_options_init(void)
     if (!hak_feature_on(HAK_FEATURE_POOL))
         set_feature(HAK_FEATURE_HEADERS, false); /* the plain heap's blocks carry none */
     open_policy();
-    hak_opt.policy_out = value_of("HAKMEM_POLICY_OUT");
-    hak_opt.canary_out = value_of("HAKMEM_CANARY_OUT");
     read_knobs();
     read_single_variables();
     static const char *const stats_words[] = {"0", "1", "json"};
     int stats = word_of("HAKMEM_STATS", stats_words, 3);
     if (stats >= 0)
         hak_opt.stats = (hak_stats_form)stats;
-    read_stats_path();
+    read_paths();
+    static const char *const signal_words[] = {"usr1", "usr2"};
+    int word = word_of("HAKMEM_POLICY_SIGNAL", signal_words, 2);
+    hak_opt.policy_signal = word < 0 ? 0 : word == 0 ? SIGUSR1 : SIGUSR2;
     static const char *const switch_words[] = {"0", "1"};
     hak_opt.show_config = word_of("HAKMEM_SHOW_CONFIG", switch_words, 2) == 1;
     if (hak_opt.knobs[HAK_KNOB_THP] == HAK_THP_MODE_OFF)

@@ -54,6 +54,7 @@ typedef struct hak_options {
     const char *policy_path;  /* in the environment, or NULL */
     const char *canary_out;   /* where a process of a canary reports at exit, or NULL */
     const char *policy_out;   /* where the learner writes at exit, or NULL */
+    int policy_signal;        /* on which it also writes; 0: none */
     const char *stats_path;   /* where counters go at exit instead of stderr, or NULL */
     const char *policy_error; /* why the policy is not in force, or NULL */
     int64_t knobs[HAK_KNOB_COUNT];

@@ -56,6 +56,41 @@ counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" "$2"; } # NAME FILE
   grep -Eq 'online.site libjq.so.1[^ ]*\+0x[0-9a-f]+<[^ ]+ seen [1-9][0-9]* freed [0-9]+ short [0-9]+' shown
 }
 
+@test "what was learned is written on a signal, where the program has no handler for it; the name outlives the environment" {
+  cat >signalled.c <<'END'
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+extern char **environ;
+static volatile sig_atomic_t own;
+static void note(int number) { own = number; }
+static void work(void) { for (int i = 0; i < 200; i++) { void *volatile at = malloc(3 << 20); free(at); } }
+int main(int argc, char **argv) {
+  (void)argv;
+  if (argc > 1) signal(SIGUSR2, note);
+  for (char **at = environ; *at != NULL; at++) memset(*at, 'x', strlen(*at));
+  work();
+  raise(SIGUSR2);
+  work();
+  _exit(argc > 1 && own != SIGUSR2);
+}
+END
+  cc -O1 -o signalled signalled.c
+  export HAKMEM_MODE=learning HAKMEM_POLICY_OUT=signalled.policy HAKMEM_POLICY_SIGNAL=usr2
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so ./signalled own
+  [ ! -e signalled.policy ]
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so ./signalled
+  hakmem-policy validate signalled.policy
+  hakmem-policy show signalled.policy | grep -Eq 'online.matches [1-9]'
+  unset HAKMEM_POLICY_SIGNAL
+  rm signalled.policy
+  status=0
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so ./signalled || status=$?
+  [ "$status" -eq 140 ] # 128 + SIGUSR2: as without us
+  [ ! -e signalled.policy ]
+}
+
 @test "HAKMEM_EVO_POLICY=frozen chooses, but plays no matches" {
   LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=learning HAKMEM_EVO_POLICY=frozen HAKMEM_POLICY_OUT=f.policy ./large
   hakmem-policy show f.policy | grep -q 'online.matches 0'
