@@ -217,8 +217,8 @@ static double work_done(void)
            FAULT_NS / HAK_OS_PAGE_BYTES * counted(HAK_COUNT_PURGE_BYTES);
 }
 
-/* ---- writing on a signal: opted in by HAKMEM_POLICY_SIGNAL. The handler only leaves a note; the next slow path
- * writes. A handler the program has is left alone, and one that it sets later replaces ours. ---- */
+/* ---- writing on a signal: opted in by HAKMEM_POLICY_SIGNAL. The handler only leaves a note; the next slow
+ * path writes. A handler the program has is left alone, and one that it sets later replaces ours. ---- */
 
 static const char *write_policy(const char *pattern);
 static volatile sig_atomic_t write_due;

@@ -230,8 +230,8 @@ static void open_policy(void)
     }
 }
 
-/* What is read at the end is kept as a copy: programs overwrite their environment to show another name. NULL: not
- * set, or empty. */
+/* What is read at the end is kept as a copy: programs overwrite their environment to show another name. NULL:
+ * not set, or empty. */
 static const char *path_of(const char *variable, char path[PATH_MAX_BYTES])
 {
     const char *value = value_of(variable);
