@@ -65,7 +65,7 @@ counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" "$2"; } # NAME FILE
 extern char **environ;
 static volatile sig_atomic_t own;
 static void note(int number) { own = number; }
-static void work(void) { for (int i = 0; i < 200; i++) { void *volatile at = malloc(3 << 20); free(at); } }
+static void work(void) { for (int i = 0; i < 600; i++) { void *volatile at = malloc(3 << 20); free(at); } }
 int main(int argc, char **argv) {
   (void)argv;
   if (argc > 1) signal(SIGUSR2, note);
