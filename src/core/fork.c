@@ -1,9 +1,8 @@
 /* fork.c: every lock is held while the kernel copies the process, so the child gets whole structures; it has
  * one thread, to which all locks belong.
  *
- * The heaps of the threads that did not survive stay as they are: their lists may have been copied while they
- * changed, so nothing is taken from them again. The same holds for what was on remote lists: it is forgotten.
- * That costs the child the free blocks of the other threads, and nothing else. */
+ * What threads that did not survive had begun to hand to other heaps is put in order here; their own heaps
+ * are left as they are until memory is wanted (heap_lost.c). */
 #include "core/fork.h"
 
 #include <pthread.h>
@@ -32,13 +31,13 @@ static void give_all(void)
         hak_lock_give(locks[i]);
 }
 
-static void forget_remote(hak_superslab *super, void *context)
+static void requeue(hak_superslab *super, void *context)
 {
     (void)context;
     for (unsigned unit = 0; unit < HAK_UNITS; unit++) {
         hak_slab *slab = &super->slabs[unit];
         if (slab->kind == HAK_SLAB_BLOCKS && atomic_load_explicit(&slab->remote, memory_order_relaxed) != 0)
-            atomic_store_explicit(&slab->remote, 0, memory_order_relaxed);
+            hak_slab_requeue(slab);
     }
 }
 
@@ -46,7 +45,7 @@ static void forget_pending(hak_heap *heap, void *context)
 {
     (void)context;
     atomic_store_explicit(&heap->pending, NULL, memory_order_relaxed);
-    hak_heap_forget_inbox(heap);
+    hak_heap_repack_inbox(heap);
 }
 
 static void in_child(void)
@@ -55,8 +54,8 @@ static void in_child(void)
     give_all();
     if (!others)
         return;
-    hak_pool_visit(forget_remote, NULL);
     hak_heap_visit(forget_pending, NULL);
+    hak_pool_visit(requeue, NULL);
 }
 
 void hak_fork_register(void)

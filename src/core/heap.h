@@ -52,7 +52,7 @@ typedef enum hak_place {
 typedef enum hak_heap_state {
     HAK_HEAP_LIVE,
     HAK_HEAP_ABANDONED, /* its thread ended */
-    HAK_HEAP_LOST,      /* its thread did not survive fork: never touched again, except for remote frees */
+    HAK_HEAP_LOST,      /* its thread did not survive fork: not touched but by remote frees (heap_lost.c) */
     HAK_HEAP_SHARED,    /* no thread's: used under HAK_RANK_SHARED */
 } hak_heap_state;
 
@@ -252,14 +252,19 @@ bool hak_heap_lose_others(hak_heap *mine);
 bool hak_heap_alone(const hak_heap *mine);
 /* True when the block carries the key of some heap: that of the slab's owner before it was adopted. */
 bool hak_heap_any_key(const hak_block *block);
+bool hak_heap_any_key_locked(const hak_block *block); /* the same under hak_heaps_lock */
+/* heap_lost.c, under hak_heaps_lock: lost heaps, linked by abandoned_next, become left ones. */
+void hak_heap_recover(hak_heap *lost);
 uint64_t hak_heap_counter_sum(hak_heap_counter counter);
 void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context);
 
 /* heap_remote.c; the heap is the caller's, or locked. */
 void hak_heap_drain(hak_heap *heap);       /* the blocks that other threads freed go home */
 void hak_heap_empty_inbox(hak_heap *heap); /* what is in the inbox goes onto the lists; owner only */
-void hak_heap_forget_inbox(
-    hak_heap *heap); /* in a forked child: slots may be reserved by threads that are gone */
+/* In a forked child: slots may be reserved by threads that are gone. */
+void hak_heap_repack_inbox(hak_heap *heap);
+/* There, all pending stacks empty: nobody may know of what is on the slab's remote list. */
+void hak_slab_requeue(hak_slab *slab);
 void hak_heap_send_outboxes(hak_heap *heap);
 /* Splices what other threads freed into the slab's local list and returns their count. `popped`: the caller
  * took the slab off a pending stack, so the queued bit is its to clear. */

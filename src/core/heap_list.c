@@ -21,6 +21,8 @@ static unsigned uncut_count, cut_next = 1;
 static hak_heap *all_heaps;
 static hak_heap *abandoned_first, *abandoned_last;
 static _Atomic uint32_t abandoned_count;
+static hak_heap *lost_first;        /* in a forked child, by abandoned_next, until memory is wanted */
+static _Atomic bool recovers_later; /* there are some */
 
 static hak_heap *abandoned_pop(void)
 {
@@ -108,13 +110,29 @@ void hak_heap_leave(hak_heap *heap)
     hak_count(HAK_COUNT_HEAP_ABANDONED, 1);
 }
 
+/* The heaps of threads that did not survive fork become heaps whose threads ended. */
+HAK_COLD static void recover(void)
+{
+    hak_heap *lost = lost_first;
+    lost_first = NULL;
+    atomic_store_explicit(&recovers_later, false, memory_order_relaxed);
+    hak_heap_recover(lost);
+    for (hak_heap *next; lost != NULL; lost = next) {
+        next = lost->abandoned_next;
+        abandoned_push(lost);
+    }
+}
+
 hak_slab *hak_heap_adopt(hak_heap *mine, hak_place place, unsigned class_index)
 {
-    if (HAK_LIKELY(atomic_load_explicit(&abandoned_count, memory_order_relaxed) == 0))
+    bool recovers = atomic_load_explicit(&recovers_later, memory_order_relaxed);
+    if (HAK_LIKELY(atomic_load_explicit(&abandoned_count, memory_order_relaxed) == 0 && !recovers))
         return NULL;
     hak_slab *slab = NULL;
     if (!hak_lock_try(&hak_heaps_lock))
         return NULL;
+    if (HAK_UNLIKELY(recovers) && lost_first != NULL)
+        recover();
     for (unsigned i = 0; i < ADOPT_LOOK_COUNT && slab == NULL; i++) {
         hak_heap *heap = abandoned_pop();
         if (heap == NULL)
@@ -153,6 +171,9 @@ bool hak_heap_lose_others(hak_heap *mine)
     for (hak_heap *heap = all_heaps; heap != NULL; heap = heap->all_next)
         if (heap != mine && atomic_load_explicit(&heap->state, memory_order_relaxed) == HAK_HEAP_LIVE) {
             atomic_store_explicit(&heap->state, HAK_HEAP_LOST, memory_order_relaxed);
+            heap->abandoned_next = lost_first;
+            lost_first = heap;
+            atomic_store_explicit(&recovers_later, true, memory_order_relaxed);
             others = true;
         }
     return others;
@@ -178,15 +199,21 @@ bool hak_heap_alone(const hak_heap *mine)
     return heap == NULL;
 }
 
-bool hak_heap_any_key(const hak_block *block)
+bool hak_heap_any_key_locked(const hak_block *block)
 {
-    hak_lock_take(&hak_heaps_lock);
     const hak_heap *heap = all_heaps;
     while (heap != NULL && block->key != hak_block_key(block, heap))
         heap = heap->all_next;
-    hak_lock_give(&hak_heaps_lock);
     return heap != NULL || block->key == hak_block_key(block, &hak_heap_shared) ||
            block->key == hak_block_key(block, &hak_heap_tracked);
+}
+
+bool hak_heap_any_key(const hak_block *block)
+{
+    hak_lock_take(&hak_heaps_lock);
+    bool any = hak_heap_any_key_locked(block);
+    hak_lock_give(&hak_heaps_lock);
+    return any;
 }
 
 typedef struct sum {

@@ -166,6 +166,7 @@ static void inbox_take(hak_heap *heap, void (*put)(hak_heap *, hak_block *))
                                                 memory_order_relaxed),
                            1);
         atomic_store_explicit(slot, NULL, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst); /* a forked child must not find it in both (heap_lost.c) */
         put(heap, block);
     }
     atomic_store_explicit(&heap->inbox_head, head, memory_order_release);
@@ -183,14 +184,32 @@ void hak_heap_drain(hak_heap *heap)
     drain_pending(heap);
 }
 
-void hak_heap_forget_inbox(hak_heap *heap)
+void hak_heap_repack_inbox(hak_heap *heap)
 {
-    for (unsigned i = 0;
-         i < HAK_INBOX_SLOTS && atomic_load_explicit(&heap->inbox_tail, memory_order_relaxed) != 0; i++)
+    if (atomic_load_explicit(&heap->inbox_tail, memory_order_relaxed) == 0)
+        return; /* never used: nor is its memory */
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < HAK_INBOX_SLOTS; i++) {
+        hak_block *block = atomic_load_explicit(&heap->inbox[i], memory_order_relaxed);
         atomic_store_explicit(&heap->inbox[i], NULL, memory_order_relaxed);
+        if (block != NULL)
+            atomic_store_explicit(&heap->inbox[count++], block, memory_order_relaxed);
+    }
     atomic_store_explicit(&heap->inbox_head, 0, memory_order_relaxed);
-    atomic_store_explicit(&heap->inbox_tail, 0, memory_order_relaxed);
-    atomic_store_explicit(&heap->inbox_posted, 0, memory_order_relaxed);
+    atomic_store_explicit(&heap->inbox_tail, count, memory_order_relaxed);
+    atomic_store_explicit(&heap->inbox_posted, count, memory_order_relaxed);
+}
+
+void hak_slab_requeue(hak_slab *slab)
+{
+    uint64_t word = atomic_load_explicit(&slab->remote, memory_order_relaxed) & ~REMOTE_QUEUED;
+    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    if (word >> REMOTE_COUNT_SHIFT != 0 && owner != NULL) {
+        word |= REMOTE_QUEUED;
+        slab->pending_next = atomic_load_explicit(&owner->pending, memory_order_relaxed);
+        atomic_store_explicit(&owner->pending, slab, memory_order_relaxed);
+    }
+    atomic_store_explicit(&slab->remote, word, memory_order_relaxed);
 }
 
 static bool inbox_post(hak_heap *owner, hak_block *const *blocks, uint32_t count)
@@ -255,7 +274,7 @@ static void outbox_send(hak_outbox *box)
         return;
     mark_all(box, count);
     box->count = box->bytes = 0;
-    atomic_signal_fence(memory_order_seq_cst); /* a forked child must not find them in both (fork.c) */
+    atomic_signal_fence(memory_order_seq_cst); /* a forked child must not find them in both (heap_lost.c) */
     if (atomic_load_explicit(&owner->state, memory_order_relaxed) != HAK_HEAP_LIVE ||
         !inbox_post(owner, box->blocks, count))
         push_all(box->blocks, count);
@@ -292,7 +311,9 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
     }
     if (HAK_UNLIKELY(box->count != 0 && box->blocks[box->count - 1] == block))
         freed_twice(block);
-    box->blocks[box->count++] = block;
+    box->blocks[box->count] = block;
+    atomic_signal_fence(memory_order_seq_cst); /* what is counted is there (heap_lost.c) */
+    box->count++;
     box->bytes += slab->block_bytes;
     if (box->count == HAK_OUTBOX_COUNT || box->bytes >= OUTBOX_BYTES)
         outbox_send(box);

@@ -169,6 +169,61 @@ static void child_frees_blocks_of_lost_threads(void)
     pthread_join(threads[1], NULL);
 }
 
+/* What threads that the child does not have had freed, and what it frees of theirs, serves the child. */
+#define LOST_COUNT 40000
+static char *lost_blocks[2][LOST_COUNT];
+
+static void *losing_thread(void *context)
+{
+    uintptr_t family = (uintptr_t)context;
+    for (unsigned i = 0; i < LOST_COUNT; i++)
+        EXPECT((lost_blocks[family][i] = malloc(100 + i % 700)) != NULL);
+    for (unsigned i = 0; i < LOST_COUNT; i++)
+        memset(lost_blocks[family][i], 1, 100 + i % 700);
+    for (unsigned i = 0; i < LOST_COUNT; i++)
+        if (i % 4 == 0)
+            free(lost_blocks[family][i]);
+    keepers_ready++;
+    for (size_t i = 0; !over; i++) /* fork meets it at work */
+        free(malloc(100 + i * 7919 % 700));
+    return NULL;
+}
+
+static void child_reuses_blocks_of_lost_threads(void)
+{
+    pthread_t threads[2];
+    for (uintptr_t i = 0; i < 2; i++)
+        EXPECT(pthread_create(&threads[i], NULL, losing_thread, (void *)i) == 0);
+    while (keepers_ready < 2)
+        sleep_ms(1);
+    const char *mode = hakmem_mode_running();
+    pid_t pid = fork();
+    if (pid == 0) {
+        size_t before = resident_bytes();
+        for (unsigned i = 0; i < 2 * LOST_COUNT; i++)
+            if (i / 2 % 4 != 0)
+                free(lost_blocks[i % 2][i / 2]);
+        for (unsigned i = 0; i < 2 * LOST_COUNT; i++) {
+            char *block = malloc(100 + i / 2 % 700);
+            EXPECT(block != NULL);
+            memset(block, 2, 100 + i / 2 % 700);
+            lost_blocks[i % 2][i / 2] = block;
+        }
+        size_t grown = resident_bytes() - before;
+        if (mode != NULL && strcmp(mode, "research") != 0) /* which keeps freed blocks for a while */
+            EXPECT_OF(grown < (size_t)12 << 20, grown);    /* of 36 MiB */
+        check_heap();
+        for (unsigned i = 0; i < 2 * LOST_COUNT; i++)
+            for (unsigned k = 0; k < 100; k++)
+                EXPECT(lost_blocks[i % 2][i / 2][k] == 2);
+        _exit(0);
+    }
+    ends_well(pid);
+    over = true;
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+}
+
 /* Somebody else's fork handlers allocate, before and behind ours. */
 static void *fork_handler_block;
 static bool handlers_on; /* one thread forks, then: handlers of two forks may run side by side */
@@ -344,6 +399,7 @@ static const stress_row table[] = {
     {"fork_beside_threads", fork_beside_threads, 120},
     {"fork_from_threads", fork_from_threads, 60},
     {"child_frees_blocks_of_lost_threads", child_frees_blocks_of_lost_threads, 0},
+    {"child_reuses_blocks_of_lost_threads", child_reuses_blocks_of_lost_threads, 60},
     {"handlers_that_allocate", handlers_that_allocate, 60},
     {"fork_chain", fork_chain, 0},
     {"vforked", vforked, 0},
