@@ -338,10 +338,12 @@ static void put_live(const owner *who, void *at)
         put(who, at);
         return;
     }
-    void *out = hak_quarantine_put(at, who->room_bytes);
+    bool more;
+    void *out = hak_quarantine_put(at, who->room_bytes, &more);
     if (out != NULL)
         put_left(out);
-    empty_quarantine(false);
+    if (more)
+        empty_quarantine(false);
 }
 
 /* A block of the pool without a header, freed by its owner or by another thread: nearly all that come here.

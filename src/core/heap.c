@@ -22,8 +22,8 @@
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
 uintptr_t hak_window;
-hak_heap hak_heap_shared = {.state = HAK_HEAP_SHARED};
-hak_heap hak_heap_tracked = {.state = HAK_HEAP_SHARED};
+hak_heap hak_heap_shared;
+hak_heap hak_heap_tracked;
 HAK_TLS_IE hak_heap *hak_tls_heap = &hak_heap_none;
 hak_lock hak_shared_lock = HAK_LOCK_INIT(HAK_RANK_SHARED);
 uint8_t hak_class_routes[HAK_CLASS_MAX];
@@ -52,6 +52,9 @@ static void take_class_settings(void)
 
 void hak_heap_init(void)
 {
+    /* Here, so that the file does not hold the two: its data is resident in every process. */
+    atomic_store_explicit(&hak_heap_shared.state, HAK_HEAP_SHARED, memory_order_relaxed);
+    atomic_store_explicit(&hak_heap_tracked.state, HAK_HEAP_SHARED, memory_order_relaxed);
     size_t cache_bytes = hak_knob_bytes(HAK_KNOB_TINY_CACHE_BYTES);
     size_t cache_count = hak_knob_bytes(HAK_KNOB_TINY_CACHE_COUNT);
     frees_seen = hak_feature_on(HAK_FEATURE_HEADERS) || !hak_feature_on(HAK_FEATURE_LISTS);

@@ -19,17 +19,23 @@ typedef struct resting {
     size_t bytes;
 } resting;
 
-/* First in, first out. Bounded by RING_COUNT and by bytes; one block may exceed these. */
+/* First in, first out. Bounded by RING_COUNT and by most_of; one block may exceed these. All zero at first:
+ * what is in the file besides is resident in every process. */
 typedef struct ring {
     resting blocks[RING_COUNT];
     unsigned first, used;
-    size_t bytes, most_bytes;
+    size_t bytes;
 } ring;
 
 hak_lock hak_quarantine_lock = HAK_LOCK_INIT(HAK_RANK_QUARANTINE);
 
-static ring filled = {.most_bytes = FILLED_BYTES};
-static ring protected = {.most_bytes = KEPT_BYTES};
+static ring filled;
+static ring protected;
+
+static size_t most_of(const ring *r)
+{
+    return r == &filled ? FILLED_BYTES : KEPT_BYTES;
+}
 
 /* Bytes of the whole OS pages inside a large block; 0 for smaller ones. */
 static size_t pages_of(const void *at, size_t bytes, char **first)
@@ -97,8 +103,14 @@ static void *checked(void *at)
     return at;
 }
 
-void *hak_quarantine_put(void *at, size_t bytes)
+static bool too_many(const ring *r)
 {
+    return r->bytes > most_of(r) && r->used > 1;
+}
+
+void *hak_quarantine_put(void *at, size_t bytes, bool *more)
+{
+    *more = false;
     if (bytes > LARGEST_BYTES) {
         hak_research_unmark(at);
         return at;
@@ -111,13 +123,9 @@ void *hak_quarantine_put(void *at, size_t bytes)
     r->blocks[(r->first + r->used) % RING_COUNT] = (resting){at, bytes};
     r->used++;
     r->bytes += bytes;
+    *more = too_many(r);
     hak_lock_give(&hak_quarantine_lock);
     return checked(out);
-}
-
-static bool too_many(const ring *r)
-{
-    return r->bytes > r->most_bytes && r->used > 1;
 }
 
 void *hak_quarantine_leave(bool all)

@@ -13,7 +13,8 @@
 #define GUARD_LIVE     UINT64_C(0x9e3779b97f4a7c15)
 #define GUARD_FREED    UINT64_C(0x6672656564626c6b)
 #define GUARD_SHIFTED  UINT64_C(0x73686966746564a1)
-#define FILL_TAIL      0xa5
+#define FILL_TAIL      0xa5u
+#define FILL_TAIL_WORD (UINT64_C(0x0101010101010101) * FILL_TAIL)
 #define TAIL_MAX_BYTES (2 * HAK_RESEARCH_TAIL_BYTES)
 #define SITE_DEPTH     4
 #define TEXT_BYTES     128
@@ -118,10 +119,15 @@ void hak_research_dress_large(void *at, size_t room_bytes, size_t bytes, uint32_
 static bool tail_whole(const void *at, size_t bytes, size_t tail_bytes)
 {
     const uint8_t *tail = (const uint8_t *)at + bytes;
-    for (size_t i = 0; i < tail_bytes; i++)
-        if (tail[i] != FILL_TAIL)
-            return false;
-    return true;
+    uint64_t bent = 0, word;
+    size_t i = 0;
+    for (; i + sizeof word <= tail_bytes; i += sizeof word) {
+        memcpy(&word, tail + i, sizeof word);
+        bent |= word ^ FILL_TAIL_WORD;
+    }
+    for (; i < tail_bytes; i++)
+        bent |= tail[i] ^ FILL_TAIL;
+    return bent == 0;
 }
 
 /* `begins`: a block is sure to begin here, so a header that is none was overwritten. */

@@ -39,8 +39,8 @@ size_t hak_research_check_large(const hak_large *large, void *at, const char *ca
 unsigned hak_research_check_live(bool own);
 
 /* quarantine.c: takes in a checked block, which is filled, or made inaccessible when it is large. Returns one
- * that has to leave instead (itself when it is huge), or NULL. */
-void *hak_quarantine_put(void *at, size_t bytes);
+ * that has to leave instead (itself when it is huge), or NULL. *more: others have to leave as well. */
+void *hak_quarantine_put(void *at, size_t bytes, bool *more);
 
 /* A block that has to leave because the quarantine holds too many bytes (or, `all`: any); NULL: none. What
  * leaves was checked and is no longer marked; its place is the caller's to free. */

@@ -7,19 +7,18 @@
 #include "core/base/bits.h"
 #include "core/base/os.h"
 #include "core/chunks.h"
+#include "core/first_fit.h"
 #include "core/options.h"
 #include "core/stats.h"
 
 #define ALL_UNITS  UINT32_MAX
-#define LIST_FULL  HAK_UNITS       /* nothing free */
-#define RUN_LISTS  (HAK_UNITS + 1) /* by run_max; 0: unit 0 only */
 #define NS_PER_MS  UINT64_C(1000000)
 #define LIVE_SHARE 100 /* purge_keep_percent is of this */
+/* Empty SuperSlabs may be so many times what may stay resident: they cost addresses, hardly any memory. */
+#define EMPTY_SHARE 4
 
 hak_lock hak_pool_lock = HAK_LOCK_INIT(HAK_RANK_POOL);
 
-static hak_superslab *run_lists[RUN_LISTS];
-static uint32_t run_lists_filled; /* bit per list that is not empty, LIST_FULL left out */
 static hak_superslab *all_supers;
 static hak_superslab *dirty_first, *dirty_last;
 static size_t super_count;
@@ -27,45 +26,20 @@ static size_t empty_count; /* SuperSlabs without a used unit */
 static size_t used_bytes;
 static size_t dirty_bytes;
 
-/* The pool list of a SuperSlab with these free units. */
-static unsigned run_max_of(uint32_t free_units)
+static unsigned fit_of(uint32_t free_units)
 {
     if (free_units == 0)
-        return LIST_FULL;
+        return HAK_FIT_NONE;
     uint32_t runs = free_units & ~1u;
     unsigned length = 0;
     for (; runs != 0; runs &= runs >> 1)
         length++;
-    return length;
+    return length != 0 ? HAK_FIT_RUN(length) : HAK_FIT_UNIT_0;
 }
 
 static uint32_t mask_of(unsigned first, unsigned units)
 {
     return (units == HAK_UNITS ? ALL_UNITS : (1u << units) - 1) << first;
-}
-
-static void list_remove(hak_superslab *super)
-{
-    if (super->prev != NULL)
-        super->prev->next = super->next;
-    else
-        run_lists[super->run_max] = super->next;
-    if (super->next != NULL)
-        super->next->prev = super->prev;
-    if (run_lists[super->run_max] == NULL && super->run_max != LIST_FULL)
-        run_lists_filled &= ~(1u << super->run_max);
-}
-
-static void list_add(hak_superslab *super)
-{
-    super->run_max = run_max_of(super->free_units);
-    super->prev = NULL;
-    super->next = run_lists[super->run_max];
-    if (super->next != NULL)
-        super->next->prev = super;
-    run_lists[super->run_max] = super;
-    if (super->run_max != LIST_FULL)
-        run_lists_filled |= 1u << super->run_max;
 }
 
 static void dirty_unlink(hak_superslab *super)
@@ -98,26 +72,31 @@ static void dirty_link_last(hak_superslab *super, uint64_t now_ns)
 }
 
 /* Small programs pay for huge pages with memory they never asked for, so automatic use starts behind
- * thp_first_bytes. Without the feature the kernel's own setting stands. */
-static void advise(hak_superslab *super)
+ * thp_first_bytes; and so do page runs, of which a program may write the ends only, so it is for SuperSlabs
+ * that begin with a slab. Without the feature the kernel's own setting stands. */
+static void advise(hak_superslab *super, bool slab)
 {
     if (!hak_feature_on(HAK_FEATURE_THP))
         return;
     int64_t mode = hak_opt.knobs[HAK_KNOB_THP];
     super->huge = mode == HAK_THP_MODE_ON ||
-                  (mode == HAK_THP_MODE_AUTO &&
+                  (mode == HAK_THP_MODE_AUTO && slab &&
                    super_count * HAK_SUPERSLAB_BYTES >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES));
     hak_os_advise_huge(super, HAK_SUPERSLAB_BYTES, super->huge);
     hak_count(super->huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
 }
 
-static hak_superslab *super_new(void)
+static hak_superslab *super_new(bool slab)
 {
     hak_superslab *super = hak_chunk_take();
     if (super == NULL)
         return NULL;
+    if (!hak_first_fit_add(super)) {
+        hak_chunk_give(super);
+        return NULL;
+    }
     hak_count(HAK_COUNT_SUPERSLAB_NEW, 1);
-    advise(super);
+    advise(super, slab);
     super->free_units = ALL_UNITS;
     super->all_next = all_supers;
     if (all_supers != NULL)
@@ -125,7 +104,7 @@ static hak_superslab *super_new(void)
     all_supers = super;
     super_count++;
     empty_count++;
-    list_add(super);
+    hak_first_fit_set(super, fit_of(super->free_units));
     hak_page_map_set(super, 1, HAK_CHUNK_SUPERSLAB);
     return super;
 }
@@ -135,7 +114,7 @@ static void super_unmap(hak_superslab *super)
     hak_page_map_set(super, 1, HAK_CHUNK_FOREIGN);
     dirty_unlink(super);
     dirty_bytes -= (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
-    list_remove(super);
+    hak_first_fit_remove(super);
     if (super->all_prev != NULL)
         super->all_prev->all_next = super->all_next;
     else
@@ -212,13 +191,10 @@ static unsigned find_run(uint32_t free_units, unsigned units)
     return (unsigned)__builtin_ctz(runs);
 }
 
-/* The SuperSlab with the shortest run that fits: full ones fill up, empty ones stay empty. */
 static hak_superslab *find_super(unsigned units, bool slab)
 {
-    if (slab && units == 1 && run_lists[0] != NULL)
-        return run_lists[0];
-    uint32_t fitting = run_lists_filled & ~((1u << units) - 1);
-    return fitting != 0 ? run_lists[__builtin_ctz(fitting)] : super_new();
+    hak_superslab *super = hak_first_fit_find(slab && units == 1 ? HAK_FIT_UNIT_0 : HAK_FIT_RUN(units));
+    return super != NULL ? super : super_new(slab);
 }
 
 static void fill_entries(hak_superslab *super, unsigned first, unsigned units)
@@ -238,7 +214,6 @@ static bool claim(hak_superslab *super, unsigned first, unsigned units)
 {
     uint32_t mask = mask_of(first, units);
     bool zeroed = (super->dirty_units & mask) == 0;
-    list_remove(super);
     if (super->free_units == ALL_UNITS)
         empty_count--;
     dirty_bytes -= (size_t)__builtin_popcount(super->dirty_units & mask) * HAK_UNIT_BYTES;
@@ -247,7 +222,7 @@ static bool claim(hak_superslab *super, unsigned first, unsigned units)
     if (super->dirty_units == 0)
         dirty_unlink(super);
     used_bytes += units * HAK_UNIT_BYTES;
-    list_add(super);
+    hak_first_fit_set(super, fit_of(super->free_units));
     return zeroed;
 }
 
@@ -270,16 +245,15 @@ hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed)
 static void release(hak_superslab *super, unsigned first, unsigned units, uint64_t now_ns)
 {
     uint32_t mask = mask_of(first, units);
-    list_remove(super);
     super->free_units |= mask;
     super->dirty_units |= mask;
     dirty_bytes += units * HAK_UNIT_BYTES;
     used_bytes -= units * HAK_UNIT_BYTES;
     dirty_link_last(super, now_ns);
-    list_add(super);
+    hak_first_fit_set(super, fit_of(super->free_units));
     if (super->free_units == ALL_UNITS) {
         empty_count++;
-        if (empty_count * HAK_SUPERSLAB_BYTES > keep_bytes() + HAK_SUPERSLAB_BYTES) {
+        if (empty_count * HAK_SUPERSLAB_BYTES > EMPTY_SHARE * keep_bytes()) {
             hak_count(HAK_COUNT_PURGE_BYTES, (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES);
             super_unmap(super);
         }
@@ -384,7 +358,7 @@ unsigned hak_pool_check(void (*fault)(const char *text, const void *at))
         used += HAK_UNITS * HAK_UNIT_BYTES - (size_t)__builtin_popcount(super->free_units) * HAK_UNIT_BYTES;
         dirty += (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
         EXPECT((super->dirty_units & ~super->free_units) == 0, super);
-        EXPECT(super->run_max == run_max_of(super->free_units), super);
+        EXPECT(super->fit == fit_of(super->free_units), super);
         EXPECT(hak_page_map_kind(super) == HAK_CHUNK_SUPERSLAB, super);
         for (unsigned unit = 0; unit < HAK_UNITS; unit++) {
             const hak_slab *entry = &super->slabs[unit];

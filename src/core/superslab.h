@@ -73,10 +73,10 @@ _Static_assert(sizeof(hak_slab) == 128, "two cache lines");
 typedef struct hak_superslab {
     uint32_t free_units;  /* bit per unit */
     uint32_t dirty_units; /* subset of free_units: resident, content unknown */
-    uint32_t run_max;     /* longest run of free units, unit 0 left out: its list in the pool */
-    uint32_t dirty_linked;
+    uint32_t fit;         /* what first_fit.h knows of the free ones */
+    uint32_t slot;        /* in first_fit.h */
+    bool dirty_linked;
     uint64_t dirty_since_ns;
-    struct hak_superslab *prev, *next;             /* pool list of its run_max */
     struct hak_superslab *all_prev, *all_next;     /* every SuperSlab */
     struct hak_superslab *dirty_prev, *dirty_next; /* longest idle first */
     bool huge;

@@ -9,3 +9,6 @@ if(HAK_PRELOADS)
 endif()
 hak_unit(core_remote_model unit/core_remote_model.c)
 hak_unit(core_inbox_model unit/core_inbox_model.c)
+# The file alone: in hak_core the tree is the allocator's own.
+hak_unit(core_first_fit unit/core_first_fit.c hak_base)
+target_sources(test_core_first_fit PRIVATE ${PROJECT_SOURCE_DIR}/src/core/first_fit.c)
