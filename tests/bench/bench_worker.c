@@ -132,6 +132,7 @@ static void prepare(worker *w, uint32_t index, uint64_t iterations)
         w->live = live_blocks != 0 ? live_blocks : 1000;
         break;
     case SCENARIO_xfree:
+    case SCENARIO_refill:
         low = 16;
         break;
     default:
@@ -365,6 +366,38 @@ static void run_sh(worker *w)
     }
     memset(w->blocks, 0, RUN * sizeof *w->blocks);
     w->operations = w->iterations * RUN;
+}
+
+/* What a heap full of holes costs: the memory is what counts here. */
+static void run_refill(worker *w)
+{
+    enum { FILLED = 200000, TENTH = 10, LARGER = 4 };
+    char **blocks = map(FILLED * sizeof *blocks);
+    for (uint64_t i = 0; i < w->iterations; i++) {
+        for (uint32_t k = 0; k < FILLED; k++) {
+            size_t size = w->sizes[(i + k) % DRAWN];
+            blocks[k] = get(size);
+            write_ends(blocks[k], size);
+        }
+        for (uint32_t k = 0; k < FILLED; k++) {
+            if (draw(w) % TENTH == 0)
+                continue;
+            free(blocks[k]);
+            blocks[k] = NULL;
+        }
+        for (uint32_t k = 0; k < FILLED; k++) {
+            if (blocks[k] != NULL)
+                continue;
+            size_t size = LARGER * w->sizes[(i + k) % DRAWN];
+            blocks[k] = get(size);
+            write_ends(blocks[k], size);
+            w->operations++;
+        }
+        for (uint32_t k = 0; k < FILLED; k++)
+            free(blocks[k]);
+        w->operations += FILLED;
+    }
+    munmap(blocks, FILLED * sizeof *blocks);
 }
 
 static void run_realloc_grow(worker *w)

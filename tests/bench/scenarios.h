@@ -25,6 +25,9 @@
       "blocks of 16 to 256 bytes, freed by the next thread (threads - 1 of them make)")                      \
     X(sh, "sh", 300,                                                                                         \
       "runs of 5000 blocks of rising sizes to 1000 bytes; freed half in order, half backwards")              \
+    X(refill, "refill", 10,                                                                                  \
+      "200,000 blocks of 16 to 256 bytes; 90% at random are freed, and as many of four times the size "      \
+      "taken")                                                                                               \
     X(realloc_grow, "realloc-grow", 300, "a buffer grows by a quarter from 1 KiB to 32 MiB, its end written")
 
 typedef enum scenario {
