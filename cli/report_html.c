@@ -9,6 +9,7 @@
 #include "cli/export.h"
 #include "cli/report_json.h"
 #include "cli/report_page.h"
+#include "core/base/wire.h"
 #include "replay/slices.h"
 
 enum {
@@ -258,22 +259,44 @@ static const char *make_slices(page *p, uint64_t start_ns, uint64_t span_ns)
     return NULL;
 }
 
-static void put_slices(page *p)
+/* Five bits a character, the lowest first; a sixth says that more follow. The characters need no escape in
+ * JSON nor in HTML. As JSON numbers the slices were most of a page's bytes, and of the time until it was
+ * shown. */
+static void put_packed(FILE *out, uint64_t value)
+{
+    enum { BITS = 5, MORE = 1 << BITS, FIRST = '>', BACKSLASH = '\\' };
+    do {
+        unsigned digit = (unsigned)(value & (MORE - 1));
+        value >>= BITS;
+        digit = FIRST + digit + (value != 0 ? MORE : 0);
+        fputc((int)(digit < BACKSLASH ? digit : digit + 1), out);
+    } while (value != 0);
+}
+
+static void put_slice(const page *p, uint32_t slice)
 {
     const hak_slices *s = &p->slices;
-    fprintf(p->out, ",\n\"slices\":{\"step_ns\":%" PRIu64 ",\"entries\":[", s->step_ns);
-    for (uint32_t i = 0; i < s->count; i++) {
-        bool first = true;
-        fputs(i == 0 ? "\n[" : ",\n[", p->out);
-        for (uint32_t k = 0; k < s->nodes; k++) {
-            const hak_slice *c = &s->cells[(size_t)i * s->nodes + k];
-            if (c->calls == 0 && c->live_bytes == 0 && c->temporary == 0)
-                continue;
-            fprintf(p->out, "%s%" PRIu32 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRId64, first ? "" : ",", k,
-                    c->calls, c->bytes, c->temporary, c->live_bytes);
-            first = false;
-        }
-        fputc(']', p->out);
+    uint32_t before = 0;
+    for (uint32_t k = 0; k < s->nodes; k++) {
+        const hak_slice *c = &s->cells[(size_t)slice * s->nodes + k];
+        if (c->calls == 0 && c->live_bytes == 0 && c->temporary == 0)
+            continue;
+        put_packed(p->out, k - before);
+        put_packed(p->out, c->calls);
+        put_packed(p->out, c->bytes);
+        put_packed(p->out, c->temporary);
+        put_packed(p->out, hak_zigzag(c->live_bytes));
+        before = k;
+    }
+}
+
+static void put_slices(const page *p)
+{
+    fprintf(p->out, ",\n\"slices\":{\"step_ns\":%" PRIu64 ",\"packed\":[", p->slices.step_ns);
+    for (uint32_t i = 0; i < p->slices.count; i++) {
+        fputs(i == 0 ? "\n\"" : ",\n\"", p->out);
+        put_slice(p, i);
+        fputc('"', p->out);
     }
     fputs("]}", p->out);
 }

@@ -23,7 +23,7 @@ class Timeline {
     });
     canvas.addEventListener("pointerleave", () => tell.hover(""));
   }
-  slices() { return this.side.slices === null ? 100 : this.side.slices.entries.length; }
+  slices() { return this.side.slices === null ? 100 : this.side.slices.packed.length; }
   words(e) {
     const ns = e.offsetX / this.canvas.clientWidth * this.end;
     const words = [time(ns)];

@@ -56,7 +56,20 @@ tree = side["tree"]
 sums = {w: sum(tree[w]) for w in ("bytes", "calls", "peak", "live", "temporary")}
 assert sums == {"bytes": 18950, "calls": 101, "peak": 17740, "live": 17720, "temporary": 50}, sums
 assert all(parent < i or i == 0 for i, parent in enumerate(tree["parent"]))
-cells = [e[i:i + 5] for e in side["slices"]["entries"] for i in range(0, len(e), 5)]
+def unpack(text):
+    numbers, value, shift = [], 0, 0
+    for c in text:
+        digit = ord(c) - (63 if c > "\\" else 62)
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit < 32:
+            numbers.append(value)
+            value = shift = 0
+    assert shift == 0
+    return numbers
+entries = [unpack(text) for text in side["slices"]["packed"]]
+cells = [e[i:i + 5] for e in entries for i in range(0, len(e), 5)]
+cells = [c[:4] + [(c[4] >> 1) ^ -(c[4] & 1)] for c in cells]
 assert [sum(c[k] for c in cells) for k in (1, 2, 3, 4)] == [101, 18950, 50, 17720]
 END
 }
