@@ -61,12 +61,13 @@ _hakmem() {
   case "$current" in
     -*)
       compopt -o nospace
-      mapfile -t COMPREPLY < <(compgen -W "$("$command" --help 2>/dev/null | grep -oE '(^|[ ,])--[a-z][a-z-]*=?' |
-        tr -d ' ,' | sort -u)" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "$("$command" --help 2>/dev/null | grep -oE '(^|[ ,[])--[a-z][a-z-]*=?' |
+        tr -d ' ,[' | sort -u)" -- "$current")
       [ ${#COMPREPLY[@]} != 1 ] || [ "${COMPREPLY[0]%=}" != "${COMPREPLY[0]}" ] || COMPREPLY[0]="${COMPREPLY[0]} " ;;
     *)
       if [ "${command##*/}" = hakmem-policy ] && [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "show explain diff merge validate compile decompile lint" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "$("$command" --help 2>/dev/null |
+          sed -n '/^Verbs:/,/^$/s/^  \([a-z]\{1,\}\) .*/\1/p')" -- "$current")
       elif [ "${command##*/}" = hakmem-run ] || [ "${command##*/}" = hakmem-trace ]; then
         mapfile -t COMPREPLY < <(compgen -c -- "$current")
       else
