@@ -69,6 +69,31 @@ END
     [[ "$output" == *"fetch  in.cc:3"* ]]
 }
 
+@test "a debug file in /usr/lib/debug is found by build-id, also when the program is gone" {
+    [ -d /usr/lib/debug ] || skip "there is no /usr/lib/debug"
+    unshare -rm mount -t tmpfs tmpfs /usr/lib/debug 2>/dev/null || skip "no mount namespaces here"
+    inlined prog -Wl,--build-id
+    trace_at prog work
+    id=$(readelf -n prog | awk '/Build ID/ { print $3 }')
+    objcopy --only-keep-debug prog kept.debug
+    strip prog
+    run ! grep -q 'in.cc' <("$report" --wrappers made.gz)
+    cat > inside.sh <<END
+set -e
+mount -t tmpfs tmpfs /usr/lib/debug
+mkdir -p /usr/lib/debug/.build-id/${id:0:2}
+cp kept.debug /usr/lib/debug/.build-id/${id:0:2}/${id:2}.debug
+"$report" --json --frames=8 --wrappers made.gz > stripped.json
+mv prog away
+"$report" --json --frames=8 --wrappers made.gz > gone.json
+END
+    unshare -rm bash inside.sh
+    for file in stripped gone; do
+        cp "$file.json" result.json
+        json "[f['line'] for f in r['sites'][0]['frames']] == [3, 5, 8]"
+    done
+}
+
 @test "debuginfod is asked where it is set" {
     [ -e /usr/lib/x86_64-linux-gnu/libdebuginfod.so.1 ] || skip "libdebuginfod1 is not installed"
     inlined prog
