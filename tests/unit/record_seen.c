@@ -191,6 +191,13 @@ static void frames_of_variable_size(void **state)
     assert_true(forgets || counts.proved > 1000);
 }
 
+static HAK_NOINLINE int with_words(int n)
+{
+    volatile int room[24];
+    room[n % 24] = n;
+    return one_way(n) + room[n % 24];
+}
+
 static unsigned chance = 1;
 
 /* Up and down at random, through frames that go by BP and others; a hook here and there. */
@@ -203,7 +210,7 @@ static HAK_NOINLINE int wander(int depth)
         if (way < 3)
             sink += wander(depth + 1);
         else if (way == 3)
-            sink += variable(64 + (chance >> 20 & 3) * 16, (int)(chance >> 26 & 3));
+            sink += with_words((int)(chance >> 26 & 3));
         else if (way == 4)
             sink += one_way(depth);
         else if (way == 5)
@@ -215,6 +222,9 @@ static HAK_NOINLINE int wander(int depth)
 static void trees_of_calls(void **state)
 {
     (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* a guess is proved by words that now are red zones of other frames */
+#endif
     for (int i = 0; i < 4000 && counts.calls < 60000; i++)
         wander(0);
     assert_int_equal(counts.wrong, 0);
