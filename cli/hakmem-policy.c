@@ -24,6 +24,8 @@ static const struct verb {
      "what policies of one program agree on, state learn"},
     {"validate", hak_verb_validate, "validate [--binary=B] FILE",
      "whether the allocator would take it, for this build"},
+    {"remap", hak_verb_remap, "remap --binary=NEW [--from=OLD] -o OUT FILE",
+     "the sites in another build, where their functions are the same; exit status 1: not all"},
     {"lint", hak_verb_lint, "lint FILE",
      "what a reviewer should look at; exit status 1 when there is anything"},
     {"compile", hak_verb_compile, "compile -o OUT FILE", "text to the form that programs load"},

@@ -62,7 +62,7 @@ static int validate_binary(const hak_policy *policy, const char *binary)
         printf("%s: any build: the policy has global settings only\n", binary);
         return 0;
     }
-    printf(named ? "%s: another build; its sites do not apply: train again\n"
+    printf(named ? "%s: another build; its sites do not apply: see hakmem-policy remap, or train again\n"
                  : "%s: not a module of this policy\n",
            binary);
     return EXIT_FINDING;

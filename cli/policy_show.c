@@ -238,6 +238,10 @@ static void show_evidence(const hak_policy *policy)
     puts("Evidence:");
     for (const char *at = policy->evidence; *at != 0;) {
         size_t len_bytes = strcspn(at, "\n");
+        if (strncmp(at, "function ", 9) == 0) { /* for remap; nothing to read */
+            at += len_bytes + (at[len_bytes] != 0);
+            continue;
+        }
         fputs("  ", stdout);
         for (size_t i = 0; i < len_bytes; i++)
             putchar((unsigned char)at[i] < ' ' || at[i] == 0x7f ? '?' : at[i]);

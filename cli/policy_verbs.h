@@ -16,6 +16,7 @@ int hak_verb_merge(int argc, char **argv);
 int hak_verb_overlap(int argc, char **argv);
 int hak_verb_ablate(int argc, char **argv);
 int hak_verb_canary(int argc, char **argv);
+int hak_verb_remap(int argc, char **argv);
 int hak_verb_validate(int argc, char **argv);
 int hak_verb_lint(int argc, char **argv);
 int hak_verb_compile(int argc, char **argv);

@@ -1,6 +1,7 @@
 /* trainer_evidence.c: evidence as text, and the counters that prove a policy acted. Writes only the file it
  * is asked for. */
 #include "replay/trainer_evidence.h"
+#include "replay/code.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#define FUNCTIONS_MAX 8192 /* sites whose functions are noted */
 
 static const char *const family_texts[HAK_TRAIN_FAMILIES] = {
     [HAK_TRAIN_CLASSES] = "size classes",
@@ -136,6 +139,32 @@ static bool add_family(const hak_train_report *report, hak_train_family family, 
     return hak_policy_add_evidence(policy, line);
 }
 
+/* The functions that the sites lie in, for hakmem-policy remap: the file they were learned on may be gone by
+ * then. */
+static bool add_functions(hak_policy *policy)
+{
+    bool done = true;
+    for (uint32_t m = 0; m < policy->module_count && done; m++) {
+        const hak_policy_module *module = &policy->modules[m];
+        const char *wrong;
+        uint8_t id[HAK_CODE_ID_BYTES];
+        hak_code *code = hak_code_open(policy->module_paths[m], &wrong);
+        bool same = code != NULL && module->build_id_bytes != 0 &&
+                    hak_code_build_id(code, id) == module->build_id_bytes &&
+                    memcmp(id, module->build_id, module->build_id_bytes) == 0;
+        for (uint32_t i = 0; same && done && i < policy->node_count && i < FUNCTIONS_MAX; i++) {
+            hak_code_place place;
+            char line[512];
+            if (policy->nodes[i].module == m && hak_code_describe(code, policy->nodes[i].offset, &place) &&
+                hak_code_print(&place, id, module->build_id_bytes, policy->nodes[i].offset, line,
+                               sizeof line))
+                done = hak_policy_add_evidence(policy, line);
+        }
+        hak_code_close(code);
+    }
+    return done;
+}
+
 bool hak_train_evidence(const hak_train_options *options, const hak_train_report *report, hak_policy *policy)
 {
     char line[512];
@@ -155,5 +184,5 @@ bool hak_train_evidence(const hak_train_options *options, const hak_train_report
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES && done; f++)
         done = add_family(report, (hak_train_family)f, policy);
     snprintf(line, sizeof line, "verdict %s: %s", report->frozen ? "better" : "default", report->reason);
-    return done && hak_policy_add_evidence(policy, line);
+    return done && hak_policy_add_evidence(policy, line) && add_functions(policy);
 }

@@ -236,3 +236,74 @@ TEXT
   run "$HAKMEM_BIN/hakmem-policy" canary --records=good a.policy
   [ "$status" -eq 2 ]
 }
+
+@test "remap finds the sites in a rebuilt program where their functions are the same, and drops the changed ones" {
+  cat >app.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+#define ALONE __attribute__((noinline))
+extern int count;
+int count;
+#ifdef MORE
+ALONE int more(int n) { for (int i = 0; i < n; i++) count += i * n; printf("%d\n", count); return count; }
+#endif
+ALONE void *first(void) { void *at = malloc(64); count++; __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+#ifdef CHANGED
+ALONE void *second(void) { void *at = malloc(64); count += 3; if (count == 7) puts("seven"); __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+#else
+ALONE void *second(void) { void *at = malloc(64); count--; __asm__ volatile("" : : "r"(at) : "memory"); return at; }
+#endif
+int main(void) {
+#ifdef MORE
+  more(0);
+#endif
+  for (int i = 0; i < 1000; i++) { free(first()); free(second()); }
+  return 0;
+}
+END
+  build() { cc -O1 -fno-optimize-sibling-calls -Wl,--build-id=sha1 "$@" app.c; }
+  after() { objdump -d "$1" | awk -v f="<$2>:" 'index($0, f) {on = 1} on && hit {sub(":", "", $1); print $1; exit} on && /call/ && /malloc/ {hit = 1}'; }
+  counter() { sed -n "s/^hakmem: *$1  *\([0-9][0-9]*\).*/\1/p" err; }
+  mkdir old new changed
+  build -o old/app && build -DMORE -o new/app && build -DMORE -DCHANGED -o changed/app
+  [ "$(after old/app first)" != "$(after new/app first)" ]
+  printf 'hakmem-policy 1\nstate frozen\ncreated 0\nset guard_wrong_percent 100\ngate 49 64\nmodule m0 weight=1000000 build-id=%s path=%s\nsite m0+0x%s lifetime=long blocks=1000\nsite m0+0x%s lifetime=short blocks=500\n' \
+    "$(readelf -n old/app | sed -n 's/.*Build ID: //p')" "$PWD/old/app" "$(after old/app first)" "$(after old/app second)" >app.txt
+  "$HAKMEM_BIN/hakmem-policy" compile -o app.policy app.txt
+  HAKMEM_MODE=fast HAKMEM_STATS=1 HAKMEM_POLICY=$PWD/app.policy LD_PRELOAD=$HAKMEM_LIB/libhakmem.so new/app 2>err # stale: it says so, and nothing is decided
+  cat err
+  [[ "$(cat err)" == *"other builds of the loaded modules; only its global settings"* ]]
+  [ -z "$(counter policy_long)" ]
+  run "$HAKMEM_BIN/hakmem-policy" remap --binary=new/app -o moved.policy app.policy
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"2 of 2 sites are in this build, 100.0%"* ]]
+  "$HAKMEM_BIN/hakmem-policy" decompile moved.policy | grep -q "^site m0+0x$(after new/app first | sed 's/^0*//') lifetime=long"
+  run "$HAKMEM_BIN/hakmem-policy" validate --binary=new/app moved.policy
+  [ "$status" -eq 0 ]
+  HAKMEM_MODE=fast HAKMEM_STATS=1 HAKMEM_POLICY=$PWD/moved.policy LD_PRELOAD=$HAKMEM_LIB/libhakmem.so new/app 2>err
+  cat err
+  [ "$(counter policy_long)" -eq 1000 ]
+  [ "$(counter policy_short)" -eq 1000 ]
+  # The build it comes from is gone: the evidence of the last move knows its functions.
+  rm old/app new/app
+  run "$HAKMEM_BIN/hakmem-policy" remap --binary=changed/app -o again.policy moved.policy
+  echo "$output"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"1 of 2 sites are in this build, 66.7%"* ]]
+  HAKMEM_MODE=fast HAKMEM_STATS=1 HAKMEM_POLICY=$PWD/again.policy LD_PRELOAD=$HAKMEM_LIB/libhakmem.so changed/app >/dev/null 2>err
+  cat err
+  [ "$(counter policy_long)" -eq 1000 ]
+  [ -z "$(counter policy_short)" ]
+  # Less than 60% left: settings only.
+  sed 's/blocks=1000/blocks=100/' app.txt >light.txt
+  build -o old/app
+  run "$HAKMEM_BIN/hakmem-policy" remap --binary=changed/app -o light.policy light.txt
+  echo "$output"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"less than 60%: the sites are dropped"* ]]
+  ! "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^site'
+  "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^set guard'
+  run "$HAKMEM_BIN/hakmem-policy" remap --binary=/bin/sh -o x.policy app.policy
+  [ "$status" -eq 2 ]
+}
