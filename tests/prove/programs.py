@@ -33,7 +33,7 @@ class Program:
         if letter not in self.commands:
             if self.name == "sessions":
                 self.commands[letter] = ([self.built("sessions", "g++", "tests/programs/input/sessions.cc"), str(ord(letter)),
-                                          str(int(120 * self.scale))], "/dev/null")
+                                          str(int(250 * self.scale))], "/dev/null")
             else:
                 self.commands[letter] = inputs.make(self.name, letter, self.scale, self.folder)
         return self.commands[letter]

@@ -33,8 +33,9 @@ def say(text):
 
 
 def commit():
-    return subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"], stdout=subprocess.PIPE,
-                          text=True).stdout.strip() or "unknown"
+    """Of the build, not of the tree: scripts/prove writes it down when it has built."""
+    path = ROOT / "build/release/built-from"
+    return path.read_text().strip() if path.exists() else "unknown"
 
 
 # ---- training ----
@@ -138,12 +139,17 @@ def rounds_of(program, letter, kinds, count, lock, runs, digests):
                     runs[letter].setdefault(kind, []).append(found)
 
 
-def long_load(program, kinds, runs, seconds):
+def long_load(program, options, result):
     """One load of minutes for each of a few, as many requests for all: what memory becomes of it."""
-    rate = 1 / min(run["wall"] for run in runs[UNSEEN[0]]["glibc"])
-    share = max(1.0, seconds * rate)
-    found = {kind: program.run(UNSEEN[0], kinds[kind], share) for kind in LONG if kind in kinds}
-    return {"seconds": seconds, "requests": program.requests(share), "runs": found}
+    kinds = variants(program, options, result["trained"])
+    seconds = options.minutes * 60
+    share = max(1.0, seconds / min(run["wall"] for run in result["runs"][UNSEEN[0]]["glibc"]))
+    runs = {}
+    for kind in LONG:
+        if kind in kinds:
+            runs[kind] = program.run(UNSEEN[0], kinds[kind], share)
+            say(f"  {kind:28} {program.requests(share) / runs[kind]['wall']:.0f} requests/s, peak {runs[kind]['peak'] / 1024:.1f} MiB")
+    return {"seconds": seconds, "requests": program.requests(share), "runs": runs}
 
 
 def measure(program, options, lock):
@@ -162,9 +168,6 @@ def measure(program, options, lock):
                      for digest, who in by.items() if "glibc" not in who for kind in who)
     result = {"program": program.name, "commit": commit(), "quick": options.quick, "rounds": options.rounds, "scale": options.scale,
               "kinds": list(kinds), "runs": runs, "trained": trained, "changed": changed}
-    if program.is_server and options.minutes > 0:
-        say("  minutes of load")
-        result["long"] = long_load(program, kinds, runs, options.minutes * 60)
     for kind in kinds:
         say(f"  {kind:28} time {figures.text(figures.ratio(result, kind, 'glibc', 'cpu')):22} "
             f"peak {figures.text(figures.ratio(result, kind, 'glibc', 'peak'))}")
@@ -173,8 +176,15 @@ def measure(program, options, lock):
 
 # ---- the whole ----
 
+def keep(options, name, result):
+    partial = options.folder / f"{name}.json.part"
+    partial.write_text(json.dumps(result))
+    partial.rename(options.folder / f"{name}.json")
+
+
 def one(name, options, lock):
     program = programs.Program(name, options.scale, options.folder / name)
+    good = True
     if "train" in options.steps:
         for objective in ["balanced"] if options.quick else ["balanced", "rss"]:
             say(f"{name}: training, {objective}")
@@ -184,18 +194,21 @@ def one(name, options, lock):
             raise RuntimeError(f"{name}: no policy yet: scripts/prove --only {name}")
         say(f"{name}: measuring")
         result = measure(program, options, lock)
-        partial = options.folder / f"{name}.json.part"
-        partial.write_text(json.dumps(result))
-        partial.rename(options.folder / f"{name}.json")
-        return not result["changed"]
-    return True
+        keep(options, name, result)
+        good = not result["changed"]
+    if "long" in options.steps and program.is_server and options.minutes > 0:
+        say(f"{name}: minutes of load")
+        result = json.loads((options.folder / f"{name}.json").read_text())
+        result["long"] = long_load(program, options, result)
+        keep(options, name, result)
+    return good
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/prove")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only")
-    parser.add_argument("--steps", default="fresh,train,measure,table")
+    parser.add_argument("--steps", default="fresh,train,measure,long,table")
     parser.add_argument("--lock")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--scale", type=float)
@@ -222,7 +235,7 @@ def main():
     lock = open(options.lock, "w") if options.lock else None
     options.folder.mkdir(parents=True, exist_ok=True)
     good = True
-    for name in options.names if {"train", "measure"} & set(options.steps) else ():
+    for name in options.names if {"train", "measure", "long"} & set(options.steps) else ():
         if "fresh" in options.steps:
             shutil.rmtree(options.folder / name, ignore_errors=True)
         good &= one(name, options, lock)

@@ -37,8 +37,8 @@ def header(*cells):
 
 def decided(trained):
     """How many settings, classes and sites a policy has."""
-    counts = [len(re.findall(pattern, trained["text"], re.M)) for pattern in (r"^set (?!guard)", r"^class ", r"^ *site .*(lifetime|retention|thp|slack|remote)")]
-    names = [f"{n} {what}" for n, what in zip(counts, ("settings", "classes", "sites")) if n]
+    counts = [len(re.findall(pattern, trained["text"], re.M)) for pattern in (r"^set (?!guard)", r"^classes ", r"^ *site .*(lifetime|retention|thp|slack|remote)")]
+    names = [f"{n} {what}" for n, what in zip(counts, ("settings", "table of size classes", "sites")) if n]
     return ", ".join(names) or "nothing"
 
 
@@ -134,8 +134,9 @@ def write(path, found):
     builds = sorted({r["commit"] for r in found} | {t["commit"] for r in found for t in r["trained"].values()})
     head = HEAD.format(quick=" --quick" if found[0]["quick"] else "", machine=platform.machine(), cores=os.cpu_count(), kernel=platform.release(),
                        date=datetime.date.today(), builds=", ".join(builds))
-    remarks = pathlib.Path(__file__).with_name("remarks.md").read_text().splitlines()
-    lines = [head, "## All programs", "", *overview(found), "", *targets(found), "", *remarks, "", "## All allocators", "",
+    # About one whole run: they would be false beside another's figures.
+    remarks = [] if found[0]["quick"] else [*pathlib.Path(__file__).with_name("remarks.md").read_text().splitlines(), ""]
+    lines = [head, "## All programs", "", *overview(found), "", *targets(found), "", *remarks, "## All allocators", "",
              "Geometric means over the programs of Debian, to glibc.", "", *means(found), "", "## Families of decisions, left out one by one", "",
              *ablation(found), ""]
     if minutes(found):
