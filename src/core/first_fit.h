@@ -1,6 +1,6 @@
 /* first_fit.h: finds the first SuperSlab that has a run of units free, in an order that never changes while
  * they exist. Taking from the first rather than from the tightest one keeps what is in use, and what was ever
- * written, together: measured with random sizes, a third less memory is touched, and the last ones empty.
+ * written, together: in a model with random sizes a quarter less memory is touched, and the last ones empty.
  *
  * Each SuperSlab has a slot; a tree over the slots holds the greatest run of each half, so that find and
  * update take one step per doubling. All under HAK_RANK_POOL, which the caller holds. */
