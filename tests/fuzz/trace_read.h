@@ -43,6 +43,19 @@ static inline uint64_t fuzz_read_events(hak_reader *reader)
     return seen;
 }
 
+/* Names in the trace: every text is there to its end, every count true. */
+static inline void fuzz_check_symbols(const hak_reader *reader)
+{
+    size_t text_bytes = 0;
+    for (uint32_t i = 0; i < hak_reader_symbols(reader); i++) {
+        hak_trace_symbol symbol = hak_reader_symbol(reader, i);
+        hak_assert(symbol.count <= HAK_TRACE_MAX_FRAMES);
+        for (uint32_t k = 0; k < symbol.count; k++)
+            text_bytes += strlen(symbol.frames[k].function) + strlen(symbol.frames[k].file);
+    }
+    hak_assert(text_bytes <= 2 * (size_t)HAK_TRACE_MAX_TEXT_BYTES);
+}
+
 static inline void fuzz_read_file(const uint8_t *data, size_t size)
 {
     int fd = memfd_create("trace", MFD_CLOEXEC);
@@ -55,6 +68,7 @@ static inline void fuzz_read_file(const uint8_t *data, size_t size)
         if (reader == NULL)
             continue;
         uint64_t first = fuzz_read_events(reader);
+        fuzz_check_symbols(reader);
         hak_assert(hak_reader_rewind(reader, &error) == 0);
         hak_assert(fuzz_read_events(reader) == first);
         hak_reader_close(reader);
