@@ -197,15 +197,27 @@ static hak_superslab *find_super(unsigned units, bool slab)
     return super != NULL ? super : super_new(slab);
 }
 
+/* The entries of units that are the caller's, without the lock: other threads write to the same SuperSlab's
+ * header meanwhile, and each entry is lines of its own. Those of further units have but a few fields. */
 static void fill_entries(hak_superslab *super, unsigned first, unsigned units)
 {
+    memset(&super->slabs[first], 0, sizeof(hak_slab));
     for (unsigned i = 0; i < units; i++) {
         hak_slab *entry = &super->slabs[first + i];
-        memset(entry, 0, sizeof *entry);
         entry->unit_first = (uint8_t)first;
         entry->units = (uint8_t)units;
         entry->kind = i == 0 ? HAK_SLAB_FREE : HAK_SLAB_REST;
         entry->start = hak_unit_address(super, first);
+    }
+}
+
+static void clear_entries(hak_superslab *super, unsigned first, unsigned units)
+{
+    for (unsigned i = first; i < first + units; i++) {
+        hak_slab *entry = &super->slabs[i];
+        atomic_store_explicit(&entry->owner, NULL, memory_order_relaxed);
+        entry->kind = HAK_SLAB_FREE;
+        entry->unit_first = (uint8_t)i;
     }
 }
 
@@ -235,10 +247,11 @@ hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed)
         uint32_t usable = slab && units == 1 ? super->free_units : super->free_units & ~1u;
         unsigned first = find_run(usable, units);
         *zeroed = claim(super, first, units);
-        fill_entries(super, first, units);
         run = &super->slabs[first];
     }
     hak_lock_give(&hak_pool_lock);
+    if (run != NULL)
+        fill_entries(super, (unsigned)(run - super->slabs), units);
     return run;
 }
 
@@ -266,10 +279,8 @@ void hak_pool_give(hak_slab *run)
     hak_superslab *super = hak_superslab_of(run);
     unsigned first = run->unit_first, units = run->units;
     uint64_t now_ns = hak_os_monotonic_ns();
+    clear_entries(super, first, units);
     hak_lock_take(&hak_pool_lock);
-    memset(&super->slabs[first], 0, units * sizeof(hak_slab));
-    for (unsigned i = 0; i < units; i++)
-        super->slabs[first + i].unit_first = (uint8_t)(first + i);
     release(super, first, units, now_ns);
     hak_lock_give(&hak_pool_lock);
 }
@@ -302,11 +313,9 @@ void hak_pool_shrink(hak_slab *run, unsigned units)
     if (units >= old)
         return;
     uint64_t now_ns = hak_os_monotonic_ns();
-    hak_lock_take(&hak_pool_lock);
-    memset(&super->slabs[first + units], 0, (old - units) * sizeof(hak_slab));
-    for (unsigned i = units; i < old; i++)
-        super->slabs[first + i].unit_first = (uint8_t)(first + i);
+    clear_entries(super, first + units, old - units);
     run->units = (uint8_t)units;
+    hak_lock_take(&hak_pool_lock);
     release(super, first + units, old - units, now_ns);
     hak_lock_give(&hak_pool_lock);
 }
