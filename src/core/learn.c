@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -516,6 +517,9 @@ static const char *write_policy(const char *pattern)
     const char *fault = hak_policy_check(bytes, len);
     if (fault != NULL)
         return fault;
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return "not a file"; /* root could replace even a device */
     snprintf(name, sizeof name, "%s.%d.tmp", path, (int)getpid());
     int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -557,7 +561,7 @@ void hak_learn_init(void)
 void hak_learn_end(void)
 {
     bool learning = hak_learn_hooks.large_alloc != NULL || hak_learn_hooks.sampled != NULL;
-    if (!learning || hak_opt.policy_out == NULL || *hak_opt.policy_out == 0)
+    if (!learning || hak_opt.policy_out == NULL)
         return;
     if (atomic_flag_test_and_set_explicit(&writing, memory_order_acquire))
         return; /* another thread is at it, for a signal */

@@ -205,8 +205,6 @@ static bool add_link(hak_stacks *stacks, chain *c, const hak_place *place)
     return true;
 }
 
-static uint64_t hash_chain(uint64_t pc, uint32_t module);
-
 static uint64_t rehash_known(const void *context, uint32_t number)
 {
     hak_trace_symbol symbol = hak_reader_symbol(((const hak_stacks *)context)->reader, number);

@@ -91,6 +91,13 @@ END
   [ ! -e signalled.policy ]
 }
 
+@test "a policy that was learned never replaces what is no file" {
+  mkfifo pipe
+  LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=learning HAKMEM_POLICY_OUT=pipe ./large 2>err
+  grep -q 'HAKMEM_POLICY_OUT: not a file' err
+  [ -p pipe ]
+}
+
 @test "HAKMEM_EVO_POLICY=frozen chooses, but plays no matches" {
   LD_PRELOAD=$HAKMEM_LIB/libhakmem.so HAKMEM_MODE=learning HAKMEM_EVO_POLICY=frozen HAKMEM_POLICY_OUT=f.policy ./large
   hakmem-policy show f.policy | grep -q 'online.matches 0'
