@@ -12,8 +12,10 @@
 
 #define FRESH_FIRST_COUNT 4    /* blocks the first refill from a new slab carves; then it doubles */
 #define FRESH_MAX_BYTES   8192 /* memory touched ahead of its use, at most */
-#define GROWN_HEAPS       16   /* heaps whose lists may have grown to the full, or more heaps by less */
+#define GROWN_HEAPS       4    /* heaps whose lists may have grown to the full, or more heaps by less */
 #define LIST_MIN_COUNT    2
+#define PAST_MIN_COUNT    16 /* blocks of a list that say whether they lie scattered */
+#define PAST_LIMITS       8  /* limits of a list that go home past it before it is cut again */
 #define LIST_MAX_COUNT    UINT16_MAX
 #define LIST_POLICY_BYTES                                                                                    \
     (256u << 10)   /* what a policy may let a list of one class hold at first, at most                       \
@@ -393,14 +395,14 @@ static void put_home(hak_heap *heap, hak_slab *slab, hak_block *first, hak_block
 }
 
 /* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. Neighbours in a
- * list are often neighbours in a slab, so they go in runs. */
-static void bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
+ * list are often neighbours in a slab, so they go in runs: true when most had none. */
+static bool bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
 {
     hak_block *block = bin->head;
     for (uint32_t i = 1; i < keep && block != NULL; i++)
         block = hak_block_next(block);
     if (block == NULL)
-        return;
+        return false;
     hak_block *rest = hak_block_next(block);
     if (keep == 0) {
         rest = block;
@@ -408,7 +410,7 @@ static void bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
     } else {
         hak_block_link(block, NULL);
     }
-    uint64_t flushed = 0;
+    uint64_t flushed = 0, runs = 0;
     while (rest != NULL) {
         hak_slab *slab = hak_slab_of(rest);
         hak_block *first = rest, *last;
@@ -422,8 +424,16 @@ static void bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
         } while (rest != NULL && hak_slab_of(rest) == slab);
         put_home(heap, slab, first, last, count);
         flushed += count;
+        runs++;
     }
     hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, flushed);
+    return flushed >= PAST_MIN_COUNT && runs > flushed / 2;
+}
+
+static hak_bin_past *past_of(hak_heap *heap, const hak_bin *bin)
+{
+    size_t index = (size_t)(bin - heap->bins);
+    return index < HAK_CLASS_MAX ? &heap->past[index] : &heap->placed_past[0][0] + (bin - heap->placed[0]);
 }
 
 /* Nobody counts what malloc takes, so now and then the list is walked, which costs a cache miss a block: the
@@ -434,9 +444,14 @@ static void bin_look(hak_heap *heap, hak_bin *bin)
     for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = hak_block_next(at))
         count++;
     if (count > bin->limit) {
-        bin_flush(heap, bin, bin->limit / 2);
+        bool scattered = bin_flush(heap, bin, bin->limit / 2);
         bin->flushed = 1;
         bin->calm = 0;
+        if (scattered) {
+            *past_of(heap, bin) = (hak_bin_past){bin->head, PAST_LIMITS * bin->limit};
+            bin->room = 0;
+            return;
+        }
     } else if (bin->calm < CALM_MAX) {
         bin->calm++;
     }
@@ -450,6 +465,9 @@ void hak_heap_put_home(hak_heap *heap, hak_slab *slab, hak_block *block)
     put_home(heap, slab, block, block, 1);
 }
 
+/* A full list sends its older half home, which costs three cache misses a block where they lie scattered.
+ * Then, as long as nothing is taken from the list, blocks go home past it, while they are still in the cache.
+ */
 void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
     hak_bin *bin = bin_of(heap, (hak_place)slab->lifetime, slab->class_index);
@@ -458,6 +476,14 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
         hak_heap_put_home(heap, slab, block);
         return;
     }
+    hak_bin_past *past = past_of(heap, bin);
+    if (past->count != 0 && past->head == bin->head) {
+        past->count--;
+        hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
+        hak_heap_put_home(heap, slab, block);
+        return;
+    }
+    past->count = 0;
     block->key = hak_block_key(block, heap);
     hak_block_link(block, bin->head);
     bin->head = block;

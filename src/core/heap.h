@@ -72,6 +72,12 @@ typedef struct hak_bin {
     uint8_t calm;    /* looks in a row, up to a bound, that found no more than limit */
 } hak_bin;
 
+/* Blocks go home past a list that is full: as long as it begins with `head`, and `count` of them. */
+typedef struct hak_bin_past {
+    const hak_block *head;
+    uint32_t count;
+} hak_bin_past;
+
 /* Blocks of another heap on their way home: so that several share the atomic operations, and nobody waits for
  * a block's cache line that the other thread has. */
 #define HAK_OUTBOX_COUNT 32
@@ -116,8 +122,9 @@ typedef struct hak_heap {
     hak_growth growth[HAK_GROWTH_WAYS];
     uint32_t growth_next;
     hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* bins of the classes whose calls are seen */
-    hak_recall_table recall;                        /* calls the policy was consulted about */
-    hak_outbox outboxes[HAK_OUTBOXES];              /* for blocks of other heaps */
+    hak_bin_past past[HAK_CLASS_MAX], placed_past[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* of bins and placed */
+    hak_recall_table recall;           /* calls the policy was consulted about */
+    hak_outbox outboxes[HAK_OUTBOXES]; /* for blocks of other heaps */
     alignas(HAK_CACHE_LINE) hak_block *_Atomic inbox[HAK_INBOX_SLOTS];
 } hak_heap;
 

@@ -45,7 +45,7 @@
       "consulted bytes before which the end of a long life is a surprise")                                   \
     X(GUARD_LATE_BYTES, "guard_late_bytes", 4 << 20, 0, 1ll << 34, LOG, GUARD,                               \
       "consulted bytes after which the end of a short life is a surprise")                                   \
-    X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 4 << 20, 0, 1 << 28, LOG, TINY,                      \
+    X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 16 << 20, 0, 1 << 28, LOG, TINY,                      \
       "bytes by which the lists of a thread may grow where they prove too short")
 
 typedef enum hak_knob {
