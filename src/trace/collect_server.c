@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ typedef struct member {
     bool
         quiet; /* stopped, or not started, on request: so are the programs that it becomes and its children */
     int asker_fd; /* who waits for an answer about it; -1: nobody */
+    sem_t gate;   /* its thread waits here until it is clear whether it is admitted */
+    bool admitted;
 } member;
 
 typedef struct server {
@@ -75,10 +78,27 @@ static void answer(member *m, hak_collect_message *message)
     m->asker_fd = -1;
 }
 
+/* Of one that is in no list. */
+static void member_free(member *m)
+{
+    if (m->session != NULL)
+        hak_session_free(m->session);
+    if (m->pid_fd >= 0)
+        close(m->pid_fd);
+    sem_destroy(&m->gate);
+    free(m);
+}
+
 static void *run_member(void *arg)
 {
     member *m = arg;
     server *s = m->server;
+    while (sem_wait(&m->gate) != 0) /* EINTR */
+        continue;
+    if (!m->admitted) {
+        member_free(m);
+        return NULL;
+    }
     hak_collect_message *report = calloc(1, sizeof *report);
     hak_collect_message spare; /* without memory the figures are lost, not the trace */
     if (!m->resting) {
@@ -187,89 +207,111 @@ static void welcome(int fd, uint64_t id, int segment)
     sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-/* Makes the session and its thread. Returns the segment's descriptor, or -1. Called without the lock. */
-static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
+/* Not listed yet. Called without the lock. NULL: no memory. */
+static member *member_new(server *s, const hak_hello *hello, uint64_t pid, hak_session_origin *origin)
 {
-    hak_collect_message *report = calloc(1, sizeof *report);
     member *m = calloc(1, sizeof *m);
-    hak_session *session = NULL;
-    int segment = -1;
-    if (report == NULL || m == NULL)
-        goto no_memory;
+    if (m == NULL)
+        return NULL;
     *m = (member){.server = s, .pid = pid, .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0), .asker_fd = -1};
-    hak_session_origin origin = {
+    sem_init(&m->gate, 0, 0);
+    *origin = (hak_session_origin){
         .pid = pid, .pid_fd = m->pid_fd >= 0 ? dup(m->pid_fd) : -1, .is_taken = is_taken, .server = s};
-    origin.same_ids = hello->own_pid == pid;
+    origin->same_ids = hello->own_pid == pid;
     pthread_mutex_lock(&s->lock);
-    set_origin(s, hello, &origin, m);
-    m->id = origin.id = ++s->last_id;
+    set_origin(s, hello, origin, m);
+    m->id = origin->id = ++s->last_id;
     m->is_main = pid == s->main_pid;
     s->main_met |= m->is_main && !m->quiet;
-    report->kind = m->quiet ? HAK_COLLECT_RESTING : HAK_COLLECT_STARTED;
-    pthread_mutex_unlock(&s->lock);
-
-    session = hak_session_new(&s->options, &origin, &segment);
-    if (session == NULL) {
-        snprintf(report->note, sizeof report->note,
-                 errno == EFBIG ? "the limit on file sizes (ulimit -f) binds the shared memory, too"
-                                : "out of memory or descriptors");
-        goto no_session;
-    }
     m->resting = m->quiet;
-    if (!m->quiet && !hak_session_open(session, report))
-        goto no_file;
-    m->start_ns = hak_session_start_ns(session);
-    m->session = session;
-    if (!m->quiet)
-        m->path = strdup(report->path);
-    pthread_mutex_lock(&s->lock);
-    m->next = s->members;
-    s->members = m;
-    s->live++;
-    if (s->status_known && m->is_main)
-        hak_session_exit_status(session, s->status);
     pthread_mutex_unlock(&s->lock);
+    return m;
+}
 
-    bool is_main = m->is_main; /* its thread frees nothing of it */
+/* The session, and the segment's descriptor for the program: the session may be over before the program has
+ * its copy. 0, or what failed. */
+static int make_session(member *m, const hak_session_origin *origin, int *kept)
+{
+    int segment;
+    m->session = hak_session_new(&m->server->options, origin, &segment);
+    if (m->session == NULL) {
+        int failed = errno;
+        if (origin->pid_fd >= 0)
+            close(origin->pid_fd);
+        return failed;
+    }
+    m->start_ns = hak_session_start_ns(m->session);
+    *kept = dup(segment);
+    return *kept >= 0 ? 0 : errno;
+}
+
+/* The member's thread, which waits at the gate. 0, or what failed. */
+static int make_thread(member *m)
+{
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, PEER_STACK);
-    int kept = dup(segment); /* the session may be over before the program has its copy */
-    int failed = kept < 0 ? errno : pthread_create(&thread, &attributes, run_member, m);
+    int failed = pthread_create(&thread, &attributes, run_member, m);
     pthread_attr_destroy(&attributes);
-    if (failed != 0) {
-        if (kept >= 0)
-            close(kept);
-        run_member(m); /* nothing comes: an empty trace */
+    return failed;
+}
+
+/* Lists the member, or has it refused, and says so to whoever waits for it. */
+static void settle(member *m, bool admitted, hak_collect_message *report)
+{
+    server *s = m->server;
+    report->kind = !admitted ? HAK_COLLECT_REFUSED : m->resting ? HAK_COLLECT_RESTING : HAK_COLLECT_STARTED;
+    pthread_mutex_lock(&s->lock);
+    m->admitted = admitted;
+    if (admitted) {
+        m->path = m->resting ? NULL : strdup(report->path);
+        m->next = s->members;
+        s->members = m;
+        s->live++;
+        if (s->status_known && m->is_main)
+            hak_session_exit_status(m->session, s->status);
+    }
+    answer(m, report);
+    if (m->is_main || (!admitted && s->main_pid == 0))
+        tell(s, report);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Makes the session and its thread. Returns the segment's descriptor, or -1. Called without the lock.
+ * Whatever can fail fails before the program is told: a member never runs on this thread, which all others
+ * wait for. */
+static int admit(server *s, const hak_hello *hello, uint64_t pid, uint64_t *id)
+{
+    hak_session_origin origin;
+    int kept = -1;
+    hak_collect_message *report = calloc(1, sizeof *report);
+    member *m = report != NULL ? member_new(s, hello, pid, &origin) : NULL;
+    if (m == NULL) {
+        free(report);
+        return -1;
+    }
+    int failed = make_session(m, &origin, &kept);
+    if (failed == 0)
+        failed = make_thread(m);
+    if (failed != 0)
+        snprintf(report->note, sizeof report->note,
+                 failed == EFBIG ? "the limit on file sizes (ulimit -f) binds the shared memory, too"
+                                 : "out of memory, descriptors or threads");
+    bool admitted = failed == 0 && (m->resting || hak_session_open(m->session, report));
+    *id = m->id;
+    settle(m, admitted, report);
+    if (failed != 0)
+        member_free(m);
+    else
+        sem_post(&m->gate); /* from here on it is its thread's */
+    free(report);
+    if (!admitted && kept >= 0) {
+        close(kept);
         kept = -1;
     }
-    *id = m->id;
-    pthread_mutex_lock(&s->lock);
-    answer(m, report);
-    pthread_mutex_unlock(&s->lock);
-    if (is_main)
-        tell(s, report);
-    free(report);
     return kept;
-
-no_file:
-    hak_session_free(session);
-    origin.pid_fd = -1;
-no_session:
-    report->kind = HAK_COLLECT_REFUSED;
-    answer(m, report);
-    if (m->is_main || s->main_pid == 0)
-        tell(s, report);
-    if (session == NULL && origin.pid_fd >= 0)
-        close(origin.pid_fd);
-    if (m->pid_fd >= 0)
-        close(m->pid_fd);
-no_memory:
-    free(report);
-    free(m);
-    return -1;
 }
 
 /* Stop and start. The answer comes now, or when the trace is finished, or when the process has joined anew:
