@@ -4,6 +4,9 @@
 
 #include "trace/ring.h"
 
+#define HAK_CLOCK_LAST_NS                                                                                    \
+    (UINT64_C(1) << 62) /* 146 years; a stamp beyond is none and counts as the last one */
+
 typedef struct hak_clock {
     hak_share *share;
     bool tsc;
@@ -32,7 +35,9 @@ HAK_INLINE uint64_t hak_clock_ns(hak_clock *clock, uint64_t stamp)
     double ns = clock->base_ns;
     if (HAK_LIKELY(stamp > clock->base_stamp))
         ns += (double)(int64_t)(stamp - clock->base_stamp) * clock->ns_per_tick;
-    uint64_t whole = (uint64_t)(int64_t)ns; /* signed: one instruction, and a recording has no 2^63 ns */
+    if (HAK_UNLIKELY(!(ns >= 0 && ns < (double)HAK_CLOCK_LAST_NS))) /* NaN, too: a broken program's stamp */
+        return clock->last_ns;
+    uint64_t whole = (uint64_t)(int64_t)ns; /* signed: one instruction */
     if (HAK_LIKELY(whole > clock->last_ns))
         clock->last_ns = whole;
     return clock->last_ns;

@@ -1,5 +1,7 @@
 # unit tests of trace
 hak_unit(trace_file unit/trace_file.c hak_base hak_trace)
+hak_unit(collect_clock unit/collect_clock.c hak_base hak_trace)
+target_sources(test_collect_clock PRIVATE ../src/trace/collect_clock.c)
 hak_unit(trace_slots unit/trace_slots.c hak_base hak_trace)
 hak_unit(trace_reuse unit/trace_reuse.c hak_base hak_trace)
 
