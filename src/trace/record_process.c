@@ -1,5 +1,7 @@
-/* record_process.c: see record_process.h. System calls are raw: a program may have interposed the C
- * library's. Holds no lock; concurrency is settled by compare-and-swap on states. */
+/* record_process.c: see record_process.h. Holds no lock; concurrency is settled by compare-and-swap on
+ * states. What programs interpose to watch descriptors, sockets and processes is called raw; mmap(2) and its
+ * kin, and prctl(2), go by the C library's names: who interposes those sees the mappings that the process
+ * really has. */
 #include "trace/record_process.h"
 
 #include <errno.h>
