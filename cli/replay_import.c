@@ -20,8 +20,6 @@ typedef struct settings {
 
 static void print_help(void)
 {
-    size_t count;
-    const hak_import_format *formats = hak_import_formats(&count);
     fputs("Examples:\n"
           "  hakmem-replay import systemui.zip                    writes systemui.trace.gz\n"
           "  hakmem-replay import -o app.trace.gz heaptrack.app.4711.zst\n"
@@ -40,8 +38,8 @@ static void print_help(void)
           "\n"
           "Formats:\n",
           stdout);
-    for (size_t i = 0; i < count; i++)
-        printf("  %-12s %s\n", formats[i].name, formats[i].what);
+    for (size_t i = 0; i < hak_import_format_count(); i++)
+        printf("  %-12s %s\n", hak_import_format_at(i)->name, hak_import_format_at(i)->what);
 }
 
 /* "systemui.trace.gz" for "/some/where/systemui.zip". */

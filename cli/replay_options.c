@@ -165,10 +165,8 @@ static void print_help(void)
 
 static void print_version(void)
 {
-    size_t formats;
-    hak_import_formats(&formats);
     printf(TOOL " " HAKMEM_VERSION "\nfeatures: trace format %d, %zu import formats, policies of format %d\n",
-           HAK_TRACE_VERSION, formats, HAK_POLICY_VERSION);
+           HAK_TRACE_VERSION, hak_import_format_count(), HAK_POLICY_VERSION);
 }
 
 static int parse_number(const option_row *row, const char *text, long *value)

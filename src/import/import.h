@@ -36,7 +36,7 @@
     X(broken, "broken", "broken records (left out)")
 
 typedef struct hak_import_summary {
-    const char *format;    /* as in hak_import_formats */
+    const char *format;    /* name of a hak_import_format */
     const char *limits;    /* what the format has no place for */
     uint64_t first_broken; /* number of the first broken record, from 1; 0: none */
     bool cut_off;          /* the file ends, or breaks, in the middle: with PARTIAL only */
@@ -51,8 +51,9 @@ typedef struct hak_import_format {
     const char *what;
 } hak_import_format;
 
-/* All formats, in the order in which they are tried. */
-const hak_import_format *hak_import_formats(size_t *count);
+/* All formats, in the order in which they are tried; constants, NULL from the count on. Any thread. */
+size_t hak_import_format_count(void);
+const hak_import_format *hak_import_format_at(size_t index);
 
 /* Does the file begin as a trace of hakmem's own? True too where it cannot be opened: the trace reader says
  * why. */

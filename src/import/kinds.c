@@ -18,13 +18,14 @@ static const hak_import_kind *const kinds[] = {
     &hak_import_fleetbench, &hak_import_mtrace,  &hak_import_protobuf,  &hak_import_webkit,
 };
 
-const hak_import_format *hak_import_formats(size_t *count)
+size_t hak_import_format_count(void)
 {
-    static hak_import_format formats[HAK_COUNT_OF(kinds)];
-    for (size_t i = 0; i < HAK_COUNT_OF(kinds); i++)
-        formats[i] = kinds[i]->format; /* always the same values: threads may race for it */
-    *count = HAK_COUNT_OF(kinds);
-    return formats;
+    return HAK_COUNT_OF(kinds);
+}
+
+const hak_import_format *hak_import_format_at(size_t index)
+{
+    return index < HAK_COUNT_OF(kinds) ? &kinds[index]->format : NULL;
 }
 
 bool hak_import_is_trace(const char *path)

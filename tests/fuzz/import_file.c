@@ -33,9 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    size_t count;
-    const hak_import_format *formats = hak_import_formats(&count);
-    size_t which = (data[0] & 0x7f) % (count + 1);
+    size_t which = (data[0] & 0x7f) % (hak_import_format_count() + 1);
+    const hak_import_format *format = hak_import_format_at(which);
     int fd = memfd_create("recording", MFD_CLOEXEC);
     hak_assert(fd >= 0 && write(fd, data + 1, size - 1) == (ssize_t)(size - 1));
     char path[64];
@@ -43,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const hak_writer_options options = {.force = true};
     hak_import_summary summary;
     hak_trace_error error = {.text = ""};
-    if (hak_import_file(path, out_path, which < count ? formats[which].name : NULL,
+    if (hak_import_file(path, out_path, format != NULL ? format->name : NULL,
                         data[0] & 0x80 ? HAK_READER_PARTIAL : 0, &options, &summary, &error) == 0)
         check_trace(&summary);
     else
