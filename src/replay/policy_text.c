@@ -450,6 +450,10 @@ int hak_policy_write(const hak_policy *policy, const char *path, bool text, hak_
     FILE *out = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (out == NULL) {
         hak_policy_fail(error, 0, "%s", strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+            unlink(name);
+        }
         goto named;
     }
     error->text[0] = 0;
