@@ -23,7 +23,8 @@
 #define KEEP_MOST   (56 * HAK_MIB)
 #define REGRET_NS   (UINT64_C(500) * 1000000) /* what is asked for later was rightly given back */
 #define BATCH_SHARE 4                         /* a batch is at most this part of what is kept */
-#define GROW_MOST   (32 * HAK_MIB)            /* room taken at once by a growing block */
+#define NS_PER_MS   UINT64_C(1000000)
+#define GROW_MOST   (32 * HAK_MIB) /* room taken at once by a growing block */
 
 hak_lock hak_bigcache_lock = HAK_LOCK_INIT(HAK_RANK_BIGCACHE);
 
@@ -36,6 +37,7 @@ static uint64_t large_ops;
 static size_t keep_bytes = KEEP_LEAST;
 static size_t purged_bytes; /* given back since purged_ns less REGRET_NS, not asked for since */
 static uint64_t purged_ns;
+static uint64_t excess_ns; /* since when hot sizes keep more idle than the bound; 0: they do not */
 
 unsigned hak_large_class(size_t bytes)
 {
@@ -142,6 +144,26 @@ static bool as_newest(const hak_large *large, hak_thermal heat)
     return !hak_feature_on(HAK_FEATURE_THERMAL) || heat != HAK_THERMAL_COLD;
 }
 
+/* purge_delay_hot_ms: what hot sizes leave idle will be asked for again, so that it waits above the bound,
+ * within bigcache_bytes. Under the lock. */
+static bool put_off(hak_thermal heat, size_t idle_bytes, size_t limit)
+{
+    uint64_t delay_ns = (uint64_t)hak_opt.knobs[HAK_KNOB_PURGE_DELAY_HOT_MS] * NS_PER_MS;
+    if (delay_ns == 0)
+        return false;
+    if (idle_bytes <= limit || heat != HAK_THERMAL_HOT || !hak_feature_on(HAK_FEATURE_THERMAL) ||
+        hak_opt.free_policy == HAK_FREE_BATCH || idle_bytes > hak_knob_bytes(HAK_KNOB_BIGCACHE_BYTES)) {
+        excess_ns = 0;
+        return false;
+    }
+    uint64_t now_ns = hak_os_monotonic_ns();
+    if (excess_ns == 0)
+        excess_ns = now_ns;
+    bool young = now_ns - excess_ns < delay_ns;
+    excess_ns = young ? excess_ns : 0;
+    return young;
+}
+
 /* Gives back what is above the bound, in batches, or at once without the batch feature. */
 static void purge_excess(size_t idle_bytes, size_t limit)
 {
@@ -170,11 +192,15 @@ void hak_bigcache_put(hak_large *large)
     hak_thermal heat = heat_of(large->class_index);
     hak_span_give(large, large->room_bytes + hak_span_lead(), as_newest(large, heat));
     size_t idle_bytes = hak_span_idle() * HAK_UNIT_BYTES, limit = limit_bytes();
+    bool waits = put_off(heat, idle_bytes, limit);
     hak_lock_give(&hak_bigcache_lock);
     hak_count(HAK_COUNT_BIGCACHE_KEPT, 1);
     if (hak_feature_on(HAK_FEATURE_THERMAL))
         hak_count(HAK_COUNT_FREE_HOT + heat, 1);
-    purge_excess(idle_bytes, limit);
+    if (waits)
+        hak_count(HAK_COUNT_PURGE_PUT_OFF, 1);
+    else
+        purge_excess(idle_bytes, limit);
 }
 
 bool hak_bigcache_grow(hak_large *large, size_t bytes)

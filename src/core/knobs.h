@@ -22,11 +22,12 @@
       "from here on blocks are mapped")                                                                      \
     X(BIGCACHE_BYTES, "bigcache_bytes", 256 << 20, 0, 1ll << 34, LOG, LARGE,                                 \
       "bytes the BigCache keeps, at most")                                                                   \
-    X(BIGCACHE_WAYS, "bigcache_ways", 32, 1, 64, LINEAR, LARGE, "large blocks a thread keeps for itself")    \
+    X(BIGCACHE_WAYS, "bigcache_ways", 8, 1, 8, LINEAR, LARGE, "large blocks a thread keeps for itself")      \
     X(BIGCACHE_FIT_PERCENT, "bigcache_fit_percent", 25, 0, 100, LINEAR, LARGE,                               \
       "waste accepted on taking one of them")                                                                \
     X(PURGE_DELAY_MS, "purge_delay_ms", 500, 0, 60000, LOG, PURGE, "age at which idle memory is given back") \
-    X(PURGE_DELAY_HOT_MS, "purge_delay_hot_ms", 2000, 0, 60000, LOG, PURGE, "the same for hot size classes") \
+    X(PURGE_DELAY_HOT_MS, "purge_delay_hot_ms", 0, 0, 60000, LOG, PURGE,                                     \
+      "age at which the BigCache gives back what hot sizes leave idle")                                      \
     X(PURGE_BATCH_BYTES, "purge_batch_bytes", 16 << 20, 0, 1 << 30, LOG, PURGE,                              \
       "purges are collected up to here")                                                                     \
     X(PURGE_KEEP_PERCENT, "purge_keep_percent", 25, 0, 400, LINEAR, PURGE, "idle bytes kept, of live bytes") \
@@ -45,7 +46,7 @@
       "consulted bytes before which the end of a long life is a surprise")                                   \
     X(GUARD_LATE_BYTES, "guard_late_bytes", 4 << 20, 0, 1ll << 34, LOG, GUARD,                               \
       "consulted bytes after which the end of a short life is a surprise")                                   \
-    X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 16 << 20, 0, 1 << 28, LOG, TINY,                      \
+    X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 16 << 20, 0, 1 << 28, LOG, TINY,                     \
       "bytes by which the lists of a thread may grow where they prove too short")
 
 typedef enum hak_knob {
@@ -78,5 +79,9 @@ typedef struct hak_knob_info {
 } hak_knob_info;
 
 extern const hak_knob_info hak_knob_infos[HAK_KNOB_COUNT];
+
+/* Whether a policy may set the knob to that. Earlier versions let some be set higher than could act: such a
+ * value becomes the limit of today. Any thread. */
+bool hak_knob_accept(hak_knob knob, int64_t *value);
 
 #endif

@@ -161,7 +161,7 @@ static void read_knobs(void)
         const hak_knob_info *info = &hak_knob_infos[i];
         int64_t value = info->def;
         if (hak_feature_on(HAK_FEATURE_POLICY) && hak_policy_loaded() &&
-            hak_policy_knob((hak_knob)i, &value) && value >= info->min && value <= info->max)
+            hak_policy_knob((hak_knob)i, &value) && hak_knob_accept((hak_knob)i, &value))
             hak_opt.knobs_from_policy |= UINT64_C(1) << i;
         else
             value = info->def;

@@ -102,8 +102,8 @@ static const char *check_knobs(const view *v)
             return "sets a setting this version does not know";
         if (!setting_is_sane(&knobs[i]) || (i > 0 && !setting_follows(&knobs[i - 1], &knobs[i])))
             return "damaged: settings out of order";
-        const hak_knob_info *info = &hak_knob_infos[knobs[i].knob];
-        if (knobs[i].value < info->min || knobs[i].value > info->max)
+        int64_t value = knobs[i].value;
+        if (!hak_knob_accept((hak_knob)knobs[i].knob, &value))
             return "a setting is outside its limits";
     }
     return NULL;

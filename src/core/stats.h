@@ -51,6 +51,7 @@
 #define HAK_PROCESS_COUNTERS(X)                                                                              \
     X(SUPERSLAB_NEW, "superslab_new", "SuperSlabs mapped")                                                   \
     X(SUPERSLAB_FREED, "superslab_freed", "SuperSlabs unmapped")                                             \
+    X(PURGE_PUT_OFF, "purge_put_off", "purges of large blocks put off because their sizes are hot")          \
     X(UNIT_PURGE, "unit_purge", "purges of pool memory, one call each")                                      \
     X(PURGE_BATCH, "purge_batch", "batches of purges")                                                       \
     X(PURGE_BYTES, "purge_bytes", "bytes given back to the system by purges")                                \

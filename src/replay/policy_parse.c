@@ -126,7 +126,7 @@ static bool parse_set(parser *p, char *rest)
         const hak_knob_info *info = &hak_knob_infos[i];
         if (strcmp(info->text, words[0]) != 0)
             continue;
-        if (value < info->min || value > info->max)
+        if (!hak_knob_accept((hak_knob)i, &value))
             return FAIL(p, "%s must be between %lld and %lld", info->text, (long long)info->min,
                         (long long)info->max);
         p->policy->knob_set[i] = true;

@@ -341,8 +341,9 @@ static bool take_all(hak_policy *policy, const uint8_t *bytes, const hak_policy_
                 (uint32_t)knobs[i].value;
             continue;
         }
-        policy->knob_set[knobs[i].knob] = true;
-        policy->knobs[knobs[i].knob] = knobs[i].value;
+        int64_t value = knobs[i].value;
+        policy->knob_set[knobs[i].knob] = hak_knob_accept((hak_knob)knobs[i].knob, &value);
+        policy->knobs[knobs[i].knob] = value;
     }
     policy->class_count = h->classes.count;
     memcpy(policy->classes, bytes + h->classes.offset, h->classes.count * sizeof(uint32_t));

@@ -94,6 +94,20 @@ EOF
   rests free_hot free_warm free_cold
 }
 
+@test "purge_delay_hot_ms: what hot sizes leave idle waits above the bound, within bigcache_bytes" {
+  work HAKMEM_MODE=balanced
+  rests purge_put_off
+  local given=$(value purge_bytes)
+  work HAKMEM_MODE=balanced HAKMEM_KNOB_purge_delay_hot_ms=60000
+  runs purge_put_off
+  echo "$(value purge_bytes) given back, $given without the delay"
+  [ "$(value purge_bytes)" -lt "$given" ]
+  work HAKMEM_MODE=balanced HAKMEM_KNOB_purge_delay_hot_ms=60000 HAKMEM_FEATURES=-thermal
+  rests purge_put_off
+  work HAKMEM_MODE=balanced HAKMEM_KNOB_purge_delay_hot_ms=60000 HAKMEM_KNOB_bigcache_bytes=1m
+  rests purge_put_off
+}
+
 @test "HAKMEM_FREE_POLICY: keep keeps, batch gives everything back, adaptive lies between" {
   local -A given
   for policy in keep adaptive batch; do

@@ -511,7 +511,7 @@ static void knobs_at_their_ends(void)
         {"tiny_refill_count", "1", "4096"},   {"slab_keep_count", "0", "1024"},
         {"superslab_keep_bytes", "0", "1g"},  {"mid_cache_bytes", "0", "256m"},
         {"large_min_bytes", "64k", "16m"},    {"mmap_min_bytes", "1m", "1g"},
-        {"bigcache_bytes", "0", "16g"},       {"bigcache_ways", "1", "64"},
+        {"bigcache_bytes", "0", "16g"},       {"bigcache_ways", "1", "8"},
         {"bigcache_fit_percent", "0", "100"}, {"purge_delay_ms", "0", "60000"},
         {"purge_delay_hot_ms", "0", "60000"}, {"purge_batch_bytes", "0", "1g"},
         {"purge_keep_percent", "0", "400"},   {"thp", "0", "2"},

@@ -79,10 +79,10 @@ static void features(void **state)
 static void knobs(void **state)
 {
     (void)state;
-    READ("HAKMEM_KNOB_tiny_cache_bytes=32k", "HAKMEM_KNOB_bigcache_bytes=1g", "HAKMEM_KNOB_bigcache_ways=64");
+    READ("HAKMEM_KNOB_tiny_cache_bytes=32k", "HAKMEM_KNOB_bigcache_bytes=1g", "HAKMEM_KNOB_bigcache_ways=5");
     assert_int_equal(hak_opt.knobs[HAK_KNOB_TINY_CACHE_BYTES], 32 * HAK_KIB);
     assert_int_equal(hak_opt.knobs[HAK_KNOB_BIGCACHE_BYTES], HAK_GIB);
-    assert_int_equal(hak_opt.knobs[HAK_KNOB_BIGCACHE_WAYS], 64);
+    assert_int_equal(hak_opt.knobs[HAK_KNOB_BIGCACHE_WAYS], 5);
     READ("HAKMEM_THP=off");
     assert_int_equal(hak_opt.knobs[HAK_KNOB_THP], HAK_THP_MODE_OFF);
     assert_false(hak_feature_on(HAK_FEATURE_THP));

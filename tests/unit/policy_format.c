@@ -303,6 +303,29 @@ static void files_are_written_whole_and_read_in_either_form(void **state)
     assert_int_equal(rmdir(folder), 0); /* no temporary file is left */
 }
 
+/* bigcache_ways went to 64 while 8 acted. */
+static void a_setting_above_what_acts_today_becomes_the_limit_of_today(void **state)
+{
+    (void)state;
+    hak_policy policy;
+    hak_policy_error error = {.text = ""};
+    parse("hakmem-policy 1\nstate frozen\ncreated 0\nset bigcache_ways 64\n", &policy);
+    assert_int_equal(policy.knobs[HAK_KNOB_BIGCACHE_WAYS], 8);
+    hak_policy_clear(&policy);
+    size_t len_bytes;
+    uint8_t *bytes = encode("hakmem-policy 1\nstate frozen\ncreated 0\nset bigcache_ways 5\n", &len_bytes);
+    hak_policy_setting *knobs = (void *)(bytes + ((hak_policy_header *)(void *)bytes)->knobs.offset);
+    knobs[0].value = 33;
+    assert_null(check_resealed(bytes, len_bytes));
+    assert_int_equal(hak_policy_decode(bytes, len_bytes, &policy, &error), 0);
+    assert_true(policy.knob_set[HAK_KNOB_BIGCACHE_WAYS]);
+    assert_int_equal(policy.knobs[HAK_KNOB_BIGCACHE_WAYS], 8);
+    hak_policy_clear(&policy);
+    knobs[0].value = 65;
+    assert_non_null(check_resealed(bytes, len_bytes));
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +336,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_noticed),
         cmocka_unit_test(fields_out_of_range_are_refused_behind_a_right_checksum),
         cmocka_unit_test(random_damage_is_refused_or_harmless),
+        cmocka_unit_test(a_setting_above_what_acts_today_becomes_the_limit_of_today),
         cmocka_unit_test(files_are_written_whole_and_read_in_either_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
