@@ -38,6 +38,33 @@ print(os.wait4(pid, 0)[2].ru_maxrss)' "$@" | tail -n 1
   [ $((with * 10)) -lt $((without * 9)) ]
 }
 
+@test "what was learned goes along to a rebuild with a function more, and pays there" {
+  mkdir -p rebuilt
+  {
+    printf '#include <cstdio>\n__attribute__((noinline)) int more(int n) { for (int i = 0; i < n; i++) std::printf("%%d", i * n); return n; }\n'
+    printf 'int (*volatile kept)(int) = more;\n'
+    cat "$HAKMEM_SOURCE/tests/programs/input/sessions.cc"
+  } >more.cc
+  c++ -O2 -g -o rebuilt/sessions more.cc
+  hakmem-run --mode=fast --policy=app.policy --stats rebuilt/sessions 3 150 >out 2>err # as it is, it decides nothing there
+  cat err
+  [ -z "$(counter policy_long err)" ]
+  run hakmem-policy remap --binary=rebuilt/sessions -o moved.policy app.policy
+  echo "$output"
+  [ "$status" -eq 0 ]
+  run diff <(hakmem-policy decompile app.policy | grep '^ *site') <(hakmem-policy decompile moved.policy | grep '^ *site')
+  [ "$status" -eq 1 ] # they did move
+  hakmem-run --mode=fast --policy=moved.policy --stats rebuilt/sessions 3 150 >out 2>err
+  cat err
+  ./sessions 3 150 | cmp - out
+  [ "$(counter policy_long err)" -gt 2000 ]
+  [ -z "$(counter policy_retired err)" ]
+  with=$(peak_kib hakmem-run --mode=fast --policy=moved.policy rebuilt/sessions 3 150)
+  without=$(peak_kib hakmem-run --mode=fast rebuilt/sessions 3 150)
+  echo "$with KiB with the policy, $without without"
+  [ $((with * 10)) -lt $((without * 9)) ]
+}
+
 @test "the same match log gives the same policy byte for byte, and another training's is refused" {
   hakmem-replay -q --mode=learning --objective=rss --max-time=100 --time-limit=10 --seed=1 --replay-log=match.log \
     --export=again.policy --learning-curve=curve.csv 1.gz 2.gz
