@@ -4,6 +4,9 @@
 
 #include "cli/policy_verbs.h"
 #include "cli/say.h"
+#include "cli/text.h"
+
+#define HELP_COLUMN 31
 
 static const struct verb {
     const char *name;
@@ -33,15 +36,6 @@ static const struct verb {
     {"state", hak_verb_state, "state -o OUT STATE FILE", "a copy in state learn, frozen, canary or retired"},
 };
 
-/* What is too long for its column has a line of its own. */
-static void print_row(const char *usage, const char *help)
-{
-    enum { COLUMN = 28 };
-    bool fits = strlen(usage) <= COLUMN;
-    printf("  %-*s%s", COLUMN, usage, fits ? " " : "\n");
-    printf("%*s%s\n", fits ? 0 : COLUMN + 3, "", help);
-}
-
 static void print_help(void)
 {
     fputs("Examples:\n"
@@ -56,7 +50,7 @@ static void print_help(void)
           "Verbs:\n",
           stdout);
     for (size_t i = 0; i < HAK_COUNT_OF(verbs); i++)
-        print_row(verbs[i].usage, verbs[i].help);
+        put_row(stdout, verbs[i].usage, HELP_COLUMN, verbs[i].help);
     fputs("\n  -h, --help     this text\n"
           "  --version      version\n"
           "\nExit status: 0; 1 differences or findings; 2 trouble.\n",

@@ -9,11 +9,13 @@
 
 #include "cli/replay_verbs.h"
 #include "cli/say.h"
+#include "cli/text.h"
 #include "core/policy_format.h"
 #include "import/import.h"
 #include "trace/trace_format.h"
 
-#define TOOL "hakmem-replay"
+#define TOOL        "hakmem-replay"
+#define HELP_COLUMN 30 /* where the help of an option begins */
 
 static const struct {
     const char *name;
@@ -60,7 +62,7 @@ typedef enum option_id {
     OPTION_VERSION
 } option_id;
 
-/* One row an option: parsing, limits and help come from here. */
+/* One row an option: parsing, limits and help come from here; help of any length is wrapped. */
 typedef struct option_row {
     const char *name;
     const char *argument; /* NULL: takes none */
@@ -73,8 +75,8 @@ static const option_row option_rows[] = {
     {"mode", "M[,M...]|all", OPTION_MODE, 0, 0,
      "hakmem's mode: minimal, fast, balanced, learning, research; glibc beside it"},
     {"target", "T[,T...]", OPTION_TARGET, 0, 0,
-     "null, glibc, mimalloc, jemalloc, tcmalloc, hakmem:MODE, hakmem:fast+POLICY,\n"
-     "                           /path/to/library.so; with settings as NAME:VARIABLE=VALUE"},
+     "null, glibc, mimalloc, jemalloc, tcmalloc, hakmem:MODE, hakmem:fast+POLICY, "
+     "/path/to/library.so; with settings as NAME:VARIABLE=VALUE"},
     {"touch", "pages|none|whole", OPTION_TOUCH, 0, 0,
      "what is written to a new block: a byte per OS page (default), nothing, all"},
     {"rounds", "N", OPTION_ROUNDS, 1, 1000, "interleaved rounds, each in a fresh process (default 10)"},
@@ -156,10 +158,10 @@ static void print_help(void)
                  row->id == 'q'   ? ", -q"
                  : row->id == 'h' ? ", -h"
                                   : "");
-        printf("  %-24s %s\n", left, row->help);
+        put_row(stdout, left, HELP_COLUMN, row->help);
     }
-    fputs("\nExit status: 0; 1 when --fail-if holds; 2 when something could not be read or measured; 130 "
-          "when interrupted.\n",
+    fputs("\nExit status: 0; 1 when --fail-if holds; 2 when something could not be read or measured;\n"
+          "130 when interrupted.\n",
           stdout);
 }
 

@@ -213,7 +213,10 @@ void report_growers(const report *r, FILE *out)
         fprintf(out, "\n%s  REGROWN   MOVED    COPIED   LARGEST  GROWS AT%s\n", report_bold(r),
                 report_plain(r));
     }
-    for (size_t i = 0; i < count && i < GROWERS; i++) {
+    size_t shown = report_shown(r, count);
+    if (r->options->top != 0 && shown > GROWERS)
+        shown = GROWERS;
+    for (size_t i = 0; i < shown; i++) {
         const hak_usage *u = growers[i]->usage;
         char n[REPORT_NUMBER], text[REPORT_LINE];
         report_cell(out, format_count(n, u->reallocs + u->grown), 9);
@@ -224,6 +227,7 @@ void report_growers(const report *r, FILE *out)
         fprintf(out, "  ");
         report_last(r, out, text, 39);
     }
+    report_more(r, out, count - shown, "that grow");
     free(growers);
 }
 

@@ -153,6 +153,28 @@ void put_safe(FILE *out, const char *text)
     }
 }
 
+void put_row(FILE *out, const char *left, int column, const char *help)
+{
+    int at = fprintf(out, "  %s", left);
+    for (const char *word = help + strspn(help, " "); *word != '\0';) {
+        int len = (int)strcspn(word, " ");
+        bool first = word == help;
+        if (first ? at >= column : at + 1 + len > TEXT_HELP_COLUMNS) {
+            fputc('\n', out);
+            at = 0;
+            first = true;
+        }
+        if (first)
+            at += fprintf(out, "%*s", column - at, "");
+        else
+            at += fprintf(out, " ");
+        at += fprintf(out, "%.*s", len, word);
+        word += len;
+        word += strspn(word, " ");
+    }
+    fputc('\n', out);
+}
+
 void json_string(FILE *out, const char *text)
 {
     if (text == NULL) {

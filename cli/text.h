@@ -21,6 +21,11 @@ size_t format_safe(char *out, size_t room, const char *text, size_t columns);
 /* The same to a stream, whatever its length. */
 void put_safe(FILE *out, const char *text);
 
+/* "  LEFT    help": the help begins at the column (on a line of its own where LEFT is too long) and is
+ * wrapped between words to TEXT_HELP_COLUMNS. Both are ASCII. */
+enum { TEXT_HELP_COLUMNS = 100 };
+void put_row(FILE *out, const char *left, int column, const char *help);
+
 /* A string of JSON in quotation marks, or null. Bytes that are not UTF-8 become U+FFFD; '<' is escaped, so
  * that it may stand in a page. */
 void json_string(FILE *out, const char *text);

@@ -76,21 +76,14 @@ static bool same_place(const hak_places *places, const hak_place *a, const hak_p
            (a->function != NULL ? a->line == b->line && same_text(a->file, b->file) : a->offset == b->offset);
 }
 
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-    for (; text != NULL && *text != '\0'; text++)
-        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 static uint64_t hash_place(const hak_places *places, const hak_place *place)
 {
-    uint64_t hash = hash_text(UINT64_C(0xcbf29ce484222325), base_name(place->module)) + place->inlined;
+    uint64_t hash = hak_hash_text(HAK_HASH_SEED, base_name(place->module)) + place->inlined;
     if (place->function == NULL)
         return hak_mix64(hash ^ place->offset);
-    hash = hash_text(hash, place->function);
+    hash = hak_hash_text(hash, place->function);
     if ((places->flags & HAK_PLACES_BY_FUNCTION) == 0)
-        hash = hash_text(hash, place->file) ^ place->line;
+        hash = hak_hash_text(hash, place->file) ^ place->line;
     return hak_mix64(hash);
 }
 
@@ -118,13 +111,13 @@ static uint32_t intern_place(hak_places *places, const hak_place *place)
 
 static uint64_t rehash_text(const void *context, uint32_t number)
 {
-    return hak_mix64(hash_text(1, ((const hak_places *)context)->texts[number]));
+    return hak_mix64(hak_hash_text(1, ((const hak_places *)context)->texts[number]));
 }
 
 /* The places' own copy; NULL: no memory. */
 static const char *own_text(hak_places *places, const char *text)
 {
-    size_t at = hak_mix64(hash_text(1, text));
+    size_t at = hak_mix64(hak_hash_text(1, text));
     uint32_t number;
     for (; hak_table_next(&places->texts_table, &at, &number); at++) {
         if (strcmp(places->texts[number], text) == 0)

@@ -105,10 +105,7 @@ static char *demangle(const char *mangled)
 
 static uint64_t hash_name(const char *text)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *text != '\0'; text++)
-        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
-    return hak_mix64(hash);
+    return hak_mix64(hak_hash_text(HAK_HASH_SEED, text));
 }
 
 static uint64_t rehash_name(const void *context, uint32_t number)

@@ -63,6 +63,17 @@ load report_app
     [[ "$output" != *"LIFE p50"* ]]
 }
 
+@test "growers: five, and how many more; --top=0 shows all" {
+    awk 'BEGIN { for (i = 1; i <= 8; i++) { at = sprintf("0x%x", 4096 * i)
+                     print "new", 2 * i, 100, at; print "new", 2 * i + 1, 200, at; print "delete", 2 * i }
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" eight.gz
+    run "$report" --growers eight.gz
+    [[ "$output" == *"3 more that grow (--top=0 shows all)"* ]]
+    run "$report" --growers --top=0 eight.gz
+    [[ "$output" != *"more that grow"* ]]
+    [ "$(grep -c ' 0x[0-9a-f]*000' <<< "$output")" -eq 8 ]
+}
+
 @test "a container that grows by new and delete is seen" {
     printf 'new 1 100 0x10\nnew 2 200 0x10\ndelete 1\nnew 3 400 0x10\ndelete 2\nnew 4 4000 0x10\ndelete 3\nend 9\n' |
         "$HAKMEM_BIN/make_trace" g.gz

@@ -1,7 +1,7 @@
 """The promises every command keeps: commands.py BIN SOURCE NAME…
 
---help starts with examples and exits 0, --version names the version, an unknown option is refused in one line that begins
-with the command's name and with the right status, the manual page renders without complaint and describes every option
+--help starts with examples, has no line over 100 columns and exits 0, --version names the version, an unknown option is
+refused in one line that begins with the command's name and with the right status, the manual page renders without complaint and describes every option
 of --help, and the README mentions the command.
 """
 import os
@@ -9,11 +9,20 @@ import re
 import subprocess
 import sys
 
+HELP_COLUMNS = 100
+VERBS = {"hakmem-replay": ("import", "merge")}  # with a --help of their own
 WRAPPERS = ("hakmem-trace", "hakmem-run")  # their own failures exit with 125, so as not to be taken for the program's
 
 
 def run(*command):
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def verb_help(binary, name):
+    """Lines of the verbs' own --help, where a command has such verbs."""
+    for verb in VERBS.get(name, ()):
+        said = run(binary, verb, "--help")
+        yield from said.stdout.splitlines() or ["x" * (HELP_COLUMNS + 1)]
 
 
 def faults_of(binary, name, source, version):
@@ -22,6 +31,9 @@ def faults_of(binary, name, source, version):
         yield f"--help exits with {said.returncode}, stderr: {said.stderr!r}"
     if "xample" not in "\n".join(said.stdout.splitlines()[:3]):
         yield "--help does not start with examples"
+    for line in said.stdout.splitlines() + list(verb_help(binary, name)):
+        if len(line) > HELP_COLUMNS:
+            yield f"--help has a line of {len(line)} columns: {line}"
     shown = run(binary, "--version")
     if shown.returncode != 0 or not shown.stdout.startswith(f"{name} {version}"):
         yield f"--version says {shown.stdout!r}"

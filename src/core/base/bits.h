@@ -42,4 +42,15 @@ HAK_INLINE uint64_t hak_mix64(uint64_t x)
     return x ^ (x >> 31);
 }
 
+#define HAK_HASH_SEED UINT64_C(0xcbf29ce484222325)
+
+/* FNV-1a (Fowler, Noll, Vo) over a text, from HAK_HASH_SEED or what the last text gave; NULL is as "". The
+ * low bits are weak: hak_mix64 before they choose a place in a table. */
+HAK_INLINE uint64_t hak_hash_text(uint64_t hash, const char *text)
+{
+    for (; text != NULL && *text != '\0'; text++)
+        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
 #endif
