@@ -6,6 +6,7 @@
 
 #include "core/base/bits.h"
 #include "core/base/os.h"
+#include "core/base/print.h"
 #include "core/pagemap.h"
 #include "core/stats.h"
 
@@ -117,22 +118,25 @@ static size_t unmap_free(extent *e)
     return unmapped * HAK_CHUNK_BYTES;
 }
 
-/* The extent in which the chunk is used. */
+/* The extent in which the chunk is used; NULL: none, it was never taken or is given twice. */
 static extent *extent_of(const char *chunk, unsigned *index)
 {
-    for (extent *e = extents;; e++) {
+    for (unsigned slot = 0; slot < extent_end; slot++) {
+        extent *e = &extents[slot];
         size_t distance = (size_t)(chunk - e->start) / HAK_CHUNK_BYTES;
         if (chunk < e->start || distance >= e->count || !bit_of(e->used, (unsigned)distance))
             continue;
         *index = (unsigned)distance;
         return e;
     }
+    return NULL;
 }
 
 void hak_chunk_give(void *chunk)
 {
     unsigned index;
     extent *e = extent_of(chunk, &index);
+    hak_assert(e != NULL);
     flip(e->used, index);
     flip(e->free, index);
     e->used_count--;
