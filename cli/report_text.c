@@ -204,7 +204,9 @@ void report_growers(const report *r, FILE *out)
 {
     const hak_site **growers = calloc(r->list_count + 1, sizeof *growers);
     size_t count = 0;
-    for (size_t i = 0; growers != NULL && i < r->list_count; i++) {
+    if (growers == NULL)
+        return;
+    for (size_t i = 0; i < r->list_count; i++) {
         if (copied(&r->list[i]) != 0)
             growers[count++] = &r->list[i];
     }
@@ -216,7 +218,7 @@ void report_growers(const report *r, FILE *out)
     size_t shown = report_shown(r, count);
     if (r->options->top != 0 && shown > GROWERS)
         shown = GROWERS;
-    for (size_t i = 0; i < shown; i++) {
+    for (size_t i = 0; i < count && i < shown; i++) {
         const hak_usage *u = growers[i]->usage;
         char n[REPORT_NUMBER], text[REPORT_LINE];
         report_cell(out, format_count(n, u->reallocs + u->grown), 9);
