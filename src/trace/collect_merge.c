@@ -113,30 +113,54 @@ static void let_owner_end(hak_merge *merge, hak_consumer *owner, const hak_recor
     owner->pending_gone = true;
 }
 
-static bool gives_up(const hak_record *record, uint64_t address)
+static bool gives_up(const hak_record *record)
 {
-    bool frees = record->kind == HAK_RECORD_REALLOC_BEGIN ||
-                 (record->kind < HAK_OP_COUNT && hak_op_class_of((hak_op)record->kind) == HAK_CLASS_FREE);
-    return frees && record->address == address;
+    return record->kind == HAK_RECORD_REALLOC_BEGIN ||
+           (record->kind < HAK_OP_COUNT && hak_op_class_of((hak_op)record->kind) == HAK_CLASS_FREE);
+}
+
+static bool takes(const hak_record *record)
+{
+    if (record->kind >= HAK_OP_COUNT || (record->flags & HAK_RECORD_FAILED) != 0)
+        return false;
+    hak_op_class does = hak_op_class_of((hak_op)record->kind);
+    return does == HAK_CLASS_ALLOC || does == HAK_CLASS_REALLOC;
+}
+
+/* The ring that has the earliest record that does so with the address, by `until`; NULL: none has. *end:
+ * where the ring is behind that record. */
+static hak_consumer *earliest(hak_merge *merge, bool (*does)(const hak_record *), uint64_t address,
+                              uint64_t until, uint64_t *end)
+{
+    hak_consumer *found = NULL;
+    for (size_t i = 0; i < merge->count; i++) {
+        hak_consumer *other = &merge->consumers[i];
+        if (other->busy || other->broken)
+            continue;
+        look_again(other);
+        hak_consumer ahead = *other;
+        hak_record record;
+        for (bool here = false; !here && hak_consumer_peek(&ahead, &record) && record.stamp <= until;) {
+            hak_consumer_take(&ahead, &record);
+            here = does(&record) && record.address == address;
+            if (here) {
+                found = other;
+                *end = ahead.tail;
+                until = record.stamp;
+            }
+        }
+    }
+    return found;
 }
 
 static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth);
 
-/* This ring up to and with its next record that gives the address up, if there is one by `until`. */
-static bool use_up_to_free(hak_merge *merge, hak_consumer *consumer, uint64_t address, uint64_t until,
-                           unsigned depth)
+static void use_up_to(hak_merge *merge, hak_consumer *consumer, uint64_t end, unsigned depth)
 {
-    hak_consumer ahead = *consumer;
     hak_record record;
-    uint64_t end = 0;
-    while (end == 0 && hak_consumer_peek(&ahead, &record) && record.stamp <= until) {
-        hak_consumer_take(&ahead, &record);
-        if (gives_up(&record, address))
-            end = ahead.tail;
-    }
-    while (end != 0 && consumer->tail < end && hak_consumer_peek(consumer, &record))
+    merge->disturbed = true;
+    while (consumer->tail < end && hak_consumer_peek(consumer, &record))
         use(merge, consumer, &record, depth);
-    return end != 0;
 }
 
 /* `record` allocates an address that is still live here. Its stamp may have been read before the block was
@@ -144,23 +168,42 @@ static bool use_up_to_free(hak_merge *merge, hak_consumer *consumer, uint64_t ad
  * It has been published before the block could be handed out. */
 static void free_first(hak_merge *merge, const hak_record *record, unsigned depth)
 {
-    for (size_t i = 0; i < merge->count; i++) {
-        hak_consumer *other = &merge->consumers[i];
-        if (other->busy || other->broken)
-            continue;
-        look_again(other);
-        if (!use_up_to_free(merge, other, record->address, record->stamp + HAK_RING_SLACK_TICKS, depth))
-            continue;
-        merge->disturbed = true;
-        if (other->pending == record->address)
-            let_owner_end(merge, other, record);
+    uint64_t end;
+    hak_consumer *other =
+        earliest(merge, gives_up, record->address, record->stamp + HAK_RING_SLACK_TICKS, &end);
+    if (other == NULL)
         return;
-    }
+    use_up_to(merge, other, end, depth);
+    if (other->pending == record->address)
+        let_owner_end(merge, other, record);
+}
+
+/* `record` gives up an address that is not live here: its ring was used ahead of others, for the sake of a
+ * later record, or its stamp was read early. The allocation has been published before. */
+static void alloc_first(hak_merge *merge, const hak_record *record, unsigned depth)
+{
+    uint64_t end;
+    hak_consumer *other = earliest(merge, takes, record->address, record->stamp + HAK_RING_SLACK_TICKS, &end);
+    if (other != NULL)
+        use_up_to(merge, other, end, depth);
+}
+
+/* When a sample is recorded, most frees are of blocks that were not. */
+static bool lacks_alloc(const hak_merge *merge, const hak_record *record, unsigned depth)
+{
+    bool expected = depth > 0 || merge->events->weigher.mean_bytes == 0;
+    return depth < FIRST_DEPTH && expected && gives_up(record) && record->address != 0 &&
+           hak_slots_find(merge->events->slots, record->address) == HAK_SLOT_NONE;
 }
 
 /* depth: how many rings are waiting for this one. */
 static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth)
 {
+    if (HAK_UNLIKELY(lacks_alloc(merge, record, depth))) {
+        consumer->busy = true;
+        alloc_first(merge, record, depth + 1);
+        consumer->busy = false;
+    }
     uint64_t time_ns = hak_clock_ns(merge->clock, record->stamp);
     if (HAK_UNLIKELY(!hak_events_record(merge->events, consumer, record, time_ns, depth == FIRST_DEPTH))) {
         consumer->busy = true;
