@@ -331,8 +331,7 @@ bool hak_events_record(hak_events *events, hak_consumer *consumer, const hak_rec
 hak_consumer *hak_events_owner(hak_events *events, hak_consumer *consumers, size_t count,
                                const hak_consumer *consumer, const hak_record *record)
 {
-    if (HAK_LIKELY(events->pending == 0) || record->address == 0 || record->kind >= HAK_OP_COUNT ||
-        hak_op_class_of((hak_op)record->kind) == HAK_CLASS_FREE)
+    if (HAK_LIKELY(events->pending == 0) || record->address == 0 || record->kind >= HAK_OP_COUNT)
         return NULL;
     for (size_t i = 0; i < count; i++)
         if (&consumers[i] != consumer && consumers[i].pending == record->address &&

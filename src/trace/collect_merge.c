@@ -7,7 +7,7 @@
 
 #include "trace/collect_run.h"
 
-#define FIRST_DEPTH 8     /* rings that wait for each other's frees, at most */
+#define FIRST_DEPTH 64    /* rings that wait for each other's records, at most */
 #define OWNER_TRIES 20000 /* of 50 us: how long the end of another thread's realloc is waited for */
 
 bool hak_merge_reserve(hak_merge *merge, size_t count)
@@ -84,9 +84,11 @@ static void look_again(hak_consumer *consumer)
         consumer->visible = visible;
 }
 
-/* The address that `record` allocates is still in the hands of the owner's realloc: its end comes first, if
- * need be from beyond the moment. */
-static void let_owner_end(hak_merge *merge, hak_consumer *owner, const hak_record *record)
+static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth);
+
+/* An address that another ring's record allocates or frees is still in the hands of the owner's realloc: its
+ * end comes first, if need be from beyond the moment. */
+static void let_owner_end(hak_merge *merge, hak_consumer *owner, unsigned depth)
 {
     hak_record end;
     merge->disturbed = true;
@@ -97,8 +99,7 @@ static void let_owner_end(hak_merge *merge, hak_consumer *owner, const hak_recor
             bool before = end.kind == HAK_RECORD_ROW || end.kind == HAK_RECORD_MODULE_LOAD;
             if (!ends && !before)
                 break;
-            hak_events_record(merge->events, owner, &end, hak_clock_ns(merge->clock, record->stamp), true);
-            hak_consumer_take(owner, &end);
+            use(merge, owner, &end, depth);
             if (before) /* its walk met new code */
                 continue;
             return;
@@ -153,8 +154,6 @@ static hak_consumer *earliest(hak_merge *merge, bool (*does)(const hak_record *)
     return found;
 }
 
-static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth);
-
 static void use_up_to(hak_merge *merge, hak_consumer *consumer, uint64_t end, unsigned depth)
 {
     hak_record record;
@@ -175,7 +174,7 @@ static void free_first(hak_merge *merge, const hak_record *record, unsigned dept
         return;
     use_up_to(merge, other, end, depth);
     if (other->pending == record->address)
-        let_owner_end(merge, other, record);
+        let_owner_end(merge, other, depth);
 }
 
 /* `record` gives up an address that is not live here: its ring was used ahead of others, for the sake of a
@@ -192,18 +191,27 @@ static void alloc_first(hak_merge *merge, const hak_record *record, unsigned dep
 static bool lacks_alloc(const hak_merge *merge, const hak_record *record, unsigned depth)
 {
     bool expected = depth > 0 || merge->events->weigher.mean_bytes == 0;
-    return depth < FIRST_DEPTH && expected && gives_up(record) && record->address != 0 &&
+    return expected && gives_up(record) && record->address != 0 &&
            hak_slots_find(merge->events->slots, record->address) == HAK_SLOT_NONE;
+}
+
+/* What must come before the record although its stamp is later; `depth` as in use. */
+static void use_first(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth)
+{
+    hak_consumer *owner = hak_events_owner(merge->events, merge->consumers, merge->count, consumer, record);
+    consumer->busy = true;
+    if (HAK_UNLIKELY(owner != NULL && !owner->busy))
+        let_owner_end(merge, owner, depth + 1);
+    if (HAK_UNLIKELY(lacks_alloc(merge, record, depth)))
+        alloc_first(merge, record, depth + 1);
+    consumer->busy = false;
 }
 
 /* depth: how many rings are waiting for this one. */
 static void use(hak_merge *merge, hak_consumer *consumer, const hak_record *record, unsigned depth)
 {
-    if (HAK_UNLIKELY(lacks_alloc(merge, record, depth))) {
-        consumer->busy = true;
-        alloc_first(merge, record, depth + 1);
-        consumer->busy = false;
-    }
+    if (HAK_LIKELY(depth < FIRST_DEPTH))
+        use_first(merge, consumer, record, depth);
     uint64_t time_ns = hak_clock_ns(merge->clock, record->stamp);
     if (HAK_UNLIKELY(!hak_events_record(merge->events, consumer, record, time_ns, depth == FIRST_DEPTH))) {
         consumer->busy = true;
@@ -231,11 +239,6 @@ static uint64_t drain_top(hak_merge *merge, uint64_t limit)
         used += hak_events_run(merge->events, top, merge->clock, until);
         if (!peek(merge, top, limit) || next->stamp > until)
             break;
-        hak_consumer *owner = hak_events_owner(merge->events, merge->consumers, merge->count, top, next);
-        if (HAK_UNLIKELY(owner != NULL)) {
-            let_owner_end(merge, owner, next);
-            return used;
-        }
         use(merge, top, next, 0);
         used++;
         hak_consumer_release_part(top);

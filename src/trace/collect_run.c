@@ -100,7 +100,7 @@ HAK_INLINE bool put_free(run *r, const plain *record, uint64_t time_ns)
 {
     hak_events *events = r->events;
     hak_consumer *consumer = r->consumer;
-    if (HAK_UNLIKELY(record->address == 0 || record->pcs != NULL))
+    if (HAK_UNLIKELY(record->address == 0 || record->pcs != NULL || events->pending != 0))
         return false;
     uint32_t slot = hak_slots_take_known(events->slots, record->address);
     if (HAK_UNLIKELY(slot == 0))
