@@ -5,7 +5,7 @@
 static bool is_line(hak_scan line, bool *timed)
 {
     const char *word;
-    hak_scan_decimal(&line);
+    hak_scan_id(&line);
     if (line.bad || line.at == line.end || *line.at++ != ':')
         return false;
     size_t len = hak_scan_word(&line, &word);
@@ -31,7 +31,7 @@ static bool is_line(hak_scan line, bool *timed)
 
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
-    return is_line(hak_head_line(head, len_bytes, 0), &im->timed);
+    return is_line(hak_head_line(head, len_bytes, '#'), &im->timed);
 }
 
 /* Behind the arguments: nothing, both times, or both times and the resident bytes (which a replay decides
@@ -83,7 +83,7 @@ static const char *parse(hak_import *im, hak_scan *line, void *state)
 {
     uint64_t *first_ns = state;
     const char *word, *fault;
-    uint64_t tid = hak_scan_decimal(line);
+    uint64_t tid = hak_scan_id(line);
     if (line->bad || line->at == line->end || *line->at++ != ':')
         return "no thread id with a colon at its start";
     size_t len = hak_scan_word(line, &word);

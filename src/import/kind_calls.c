@@ -133,8 +133,6 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
 static const char *parse(hak_import *im, hak_scan *line, void *state)
 {
     (void)state;
-    if (*line->at == '#')
-        return NULL;
     hak_import_thread(im, 1);
     return hak_import_call(im, line, 0);
 }

@@ -243,7 +243,6 @@ static const char *other_line(hak_import *im, hak_scan *line, state *s, char mod
     case 'S':
     case 'A':
     case 'e':
-    case '#':
         return NULL;
     default:
         return "a line of an unknown kind";
@@ -254,7 +253,7 @@ static const char *parse(hak_import *im, hak_scan *line, void *arg)
 {
     state *s = arg;
     char mode = *line->at++;
-    if (line->at < line->end && *line->at != ' ' && mode != '#')
+    if (line->at < line->end && *line->at != ' ')
         return "a line of an unknown kind";
     switch (mode) {
     case '+':

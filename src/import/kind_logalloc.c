@@ -15,13 +15,13 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
     (void)im;
     const char *name;
-    hak_scan line = hak_head_line(head, len_bytes, 0);
-    hak_scan_decimal(&line);
+    hak_scan line = hak_head_line(head, len_bytes, '#');
+    hak_scan_id(&line);
     if (line.bad)
         return false;
     hak_scan_blanks(&line);
-    if (line.at < line.end && (unsigned)(unsigned char)*line.at - '0' < 10)
-        hak_scan_decimal(&line);
+    if (hak_scan_at_id(&line))
+        hak_scan_id(&line);
     return !line.bad && hak_scan_word(&line, &name) != 0 && hak_scan_is(&line, "(");
 }
 
@@ -40,10 +40,10 @@ static uint32_t process_of(processes *all, uint64_t pid)
 
 static const char *parse(hak_import *im, hak_scan *line, void *state)
 {
-    uint64_t pid = hak_scan_decimal(line), tid = pid;
+    uint64_t pid = hak_scan_id(line), tid = pid;
     hak_scan_blanks(line);
-    if (!line->bad && line->at < line->end && (unsigned)(unsigned char)*line->at - '0' < 10)
-        tid = hak_scan_decimal(line);
+    if (!line->bad && hak_scan_at_id(line))
+        tid = hak_scan_id(line);
     if (line->bad)
         return "no process and thread id at its start";
     uint32_t process = process_of(state, pid);

@@ -23,7 +23,7 @@ typedef struct state {
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
     im->timed = true;
-    hak_scan line = hak_head_line(head, len_bytes, 0);
+    hak_scan line = hak_head_line(head, len_bytes, '#');
     if (hak_scan_is(&line, "[") && memmem(head, len_bytes, prefix, sizeof prefix - 1) != NULL)
         return true;
     im->timed = false;

@@ -72,8 +72,6 @@ static bool detect_script(hak_import *im, const char *head, size_t len_bytes)
 static const char *parse(hak_import *im, hak_scan *line, void *arg)
 {
     state *s = arg;
-    if (*line->at == '#')
-        return NULL;
     while (s->has_header && s->header_count < HEADER_NUMBERS && !hak_scan_done(line)) {
         if (!number_take(line, &s->header[s->header_count++]))
             return "no number of the header";

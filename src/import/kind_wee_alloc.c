@@ -5,7 +5,9 @@
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
     (void)im;
-    hak_scan line = hak_head_line(head, len_bytes, '[');
+    hak_scan line = hak_head_line(head, len_bytes, '#');
+    if (line.at < line.end && hak_scan_is(&line, "["))
+        line = hak_head_line(line.end, (size_t)(head + len_bytes - line.end), '#');
     if (!hak_scan_is(&line, "Alloc(") && !hak_scan_is(&line, "Free("))
         return false;
     hak_scan_decimal(&line);

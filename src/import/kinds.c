@@ -49,8 +49,10 @@ hak_scan hak_head_line(const char *head, size_t len_bytes, char comment)
     while (head < end) {
         const char *stop = memchr(head, '\n', (size_t)(end - head));
         hak_scan line = hak_scan_of(head, (size_t)((stop != NULL ? stop : end) - head));
+        while (line.end > line.at && line.end[-1] == '\r')
+            line.end--;
         hak_scan rest = line;
-        if (!hak_scan_done(&rest) && *rest.at != '\r' && (comment == 0 || *rest.at != comment))
+        if (!hak_scan_done(&rest) && (comment == 0 || *rest.at != comment))
             return line;
         head = stop != NULL ? stop + 1 : end;
     }
@@ -63,8 +65,8 @@ int hak_import_lines(hak_import *im, hak_line_parser parse, void *state)
     size_t len;
     while (hak_input_line(&im->in, &text, &len)) {
         hak_scan line = hak_scan_of(text, len);
-        if (hak_scan_done(&line))
-            continue;
+        if (hak_scan_done(&line) || *line.at == '#')
+            continue; /* a comment, in every format that comes in lines */
         const char *fault = parse(im, &line, state);
         im->summary->records++;
         if (HAK_UNLIKELY(fault != NULL) && hak_import_broken_line(im, fault) != 0)

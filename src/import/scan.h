@@ -51,6 +51,23 @@ HAK_INLINE uint64_t hak_scan_decimal(hak_scan *s)
     return value;
 }
 
+/* A thread's or process's number: decimal, printed by some as signed. */
+HAK_INLINE uint64_t hak_scan_id(hak_scan *s)
+{
+    hak_scan_blanks(s);
+    bool minus = s->at < s->end && *s->at == '-';
+    s->at += minus;
+    uint64_t value = hak_scan_decimal(s);
+    return minus ? 0 - value : value;
+}
+
+/* Does such a number stand here? */
+HAK_INLINE bool hak_scan_at_id(const hak_scan *s)
+{
+    const char *at = s->at + (s->at < s->end && *s->at == '-');
+    return at < s->end && (unsigned)(unsigned char)*at - '0' < 10;
+}
+
 HAK_INLINE int hak_scan_hex_digit(char c)
 {
     unsigned digit = (unsigned)(unsigned char)c - '0';

@@ -216,6 +216,9 @@ static int start(hak_unpack *u, hak_trace_error *error)
         u->kind = PACKING_ZSTD;
     else if (memcmp(magic, "PK\3\4", 4) == 0 && zip_start(u, (uint64_t)found.st_size, error) != 0)
         return -1;
+    if (memcmp(magic, "\xfd\x37zX", 4) == 0 || memcmp(magic, "BZh", 3) == 0)
+        return hak_trace_fail(error, "is packed in a way that is not read here; unpack it first: %s",
+                              magic[0] == 'B' ? "bzip2 -dk" : "xz -dk");
     if (u->kind == PACKING_ZSTD)
         return zstd_start(u, error);
     if (u->kind == PACKING_PLAIN)

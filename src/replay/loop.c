@@ -115,6 +115,8 @@ static uint64_t window_bytes(const hak_loop *loop)
     return ((uint64_t)loop->head->threads_max + 16) * HAK_W_CHUNK_WORDS * 8;
 }
 
+#define DROP_BYTES_MIN HAK_MIB /* fewer are not worth a call of the kernel */
+
 /* Every HAK_W_MARK_EPOCHS epochs what lies behind all threads is let go: it is file-backed, so whoever still
  * needs some of it reads it again. Keeps what is resident of the region at about window_bytes, which
  * hak_loop_new touches beforehand. */
@@ -124,8 +126,9 @@ static HAK_NOINLINE void region_drop(hak_loop *loop, uint32_t epoch)
     uint64_t reached = marks[epoch / HAK_W_MARK_EPOCHS] * 8, window = window_bytes(loop);
     uint64_t until = reached > window ? hak_align_down(reached - window, HAK_OS_PAGE_BYTES) : 0;
     uint64_t from = atomic_load_explicit(&loop->dropped_bytes, memory_order_relaxed);
-    if (until > from && atomic_compare_exchange_strong_explicit(&loop->dropped_bytes, &from, until,
-                                                                memory_order_relaxed, memory_order_relaxed))
+    if (until >= from + DROP_BYTES_MIN &&
+        atomic_compare_exchange_strong_explicit(&loop->dropped_bytes, &from, until, memory_order_relaxed,
+                                                memory_order_relaxed))
         madvise((char *)(uintptr_t)loop->region + from, until - from, MADV_DONTNEED);
 }
 

@@ -4,8 +4,9 @@
  *
  * Order. Every wait in a replay is for something earlier in the recorded order, so no set of waits can be
  * circular. Epochs are runs of consecutive operations (over all threads): 512 of them for HAK_ORDER_WINDOW,
- * one thread's turn for HAK_ORDER_STRICT. A thread in epoch e knows that all epochs before e - skew are
- * complete; that is what lets a cell be used again two epochs after it was emptied, without a version number.
+ * or fewer where they move many bytes; one thread's turn for HAK_ORDER_STRICT. A thread in epoch e knows that
+ * all epochs before e - skew are complete; that is what lets a cell be used again two epochs after it was
+ * emptied, without a version number.
  *
  * Memory: 8 bytes an operation (16 a realloc, 32 a rare entry point), 32 bytes a block live at once while
  * building, 8 bytes a cell. */
@@ -19,10 +20,15 @@
 #include <unistd.h>
 
 #include "core/base/bits.h"
+#include "replay/feed.h"
 #include "replay/workload_build.h"
 
-#define WINDOW_EPOCH_OPS                                                                                     \
-    512u /* two of them: the skew window. Larger ones miss short peaks: 2048 was 4% off on 393 threads */
+/* Two epochs are the skew window. At most so many calls; and so many bytes, allocated and freed, that no
+ * order of them puts the live bytes off by more than 1% of their greatest sum. */
+#define WINDOW_EPOCH_OPS        512u
+#define WINDOW_SHARE            128u
+#define WINDOW_MIN_BYTES        (4 * HAK_KIB)
+#define WINDOW_MIN_OPS_SHIFT    21 /* 15 million epochs in a recording of 1 G calls */
 #define HAK_WORKLOAD_INTERLUDES (HAK_WORKLOAD_PACE | HAK_WORKLOAD_THINK | HAK_WORKLOAD_POLLUTE)
 #define BUDGET_PERCENT          80 /* of the memory that is available when building starts */
 
@@ -39,12 +45,32 @@ static uint64_t available_bytes(void)
     return kib != 0 ? kib * 1024 : (uint64_t)4 * HAK_GIB;
 }
 
+/* May the epoch end here? Where live bytes could differ too much it ends early, unless there is one thread
+ * only, or so many epochs were made that their table would take much memory. */
+static HAK_NOINLINE bool window_over(hak_builder *b)
+{
+    const hak_workload_info *info = &b->w->info;
+    b->window_budget = info->live_max_bytes / WINDOW_SHARE;
+    if (b->window_budget < WINDOW_MIN_BYTES)
+        b->window_budget = WINDOW_MIN_BYTES;
+    if (b->window_ops >= WINDOW_EPOCH_OPS)
+        return true;
+    return b->window_bytes > b->window_budget && b->alive > 1 &&
+           b->window_ops >= info->operations >> WINDOW_MIN_OPS_SHIFT;
+}
+
 /* Epoch of the operation that comes next, by `thread`. */
 HAK_INLINE uint32_t epoch_now(hak_builder *b, uint32_t thread)
 {
     switch (b->order) {
     case HAK_ORDER_WINDOW:
-        return (uint32_t)(b->w->info.operations / WINDOW_EPOCH_OPS);
+        if (HAK_UNLIKELY(b->window_ops >= WINDOW_EPOCH_OPS || b->window_bytes > b->window_budget) &&
+            window_over(b)) {
+            b->window_epoch++;
+            b->window_ops = 0;
+            b->window_bytes = 0;
+        }
+        return b->window_epoch;
     case HAK_ORDER_STRICT:
         if (b->last_thread == thread && b->epoch_count != 0)
             return b->epoch_count - 1;
@@ -192,6 +218,7 @@ HAK_INLINE int block_end(hak_builder *b, uint32_t thread, uint32_t at, source *f
     from->slot = block->slot;
     block->used = 0;
     b->live_bytes -= block->size_bytes;
+    b->window_bytes += block->size_bytes;
     b->live_blocks--;
     if (block->thread == thread)
         return 0;
@@ -217,6 +244,7 @@ HAK_INLINE int block_begin(hak_builder *b, const hak_event *event, uint32_t slot
     };
     hak_workload_info *info = &b->w->info;
     b->live_bytes += event->size_bytes;
+    b->window_bytes += event->size_bytes;
     b->live_blocks++;
     if (b->live_bytes > info->live_max_bytes)
         info->live_max_bytes = b->live_bytes;
@@ -417,25 +445,35 @@ static int compile(hak_builder *b, const hak_event *event)
                                               : compile_realloc(b, event);
     b->streams[event->thread].operations++;
     b->w->info.operations++;
+    b->window_ops++;
     if (op_class != HAK_CLASS_FREE)
         b->w->info.allocations++;
     return status;
 }
 
+static int compile_batches(hak_builder *b, hak_feed *feed)
+{
+    for (hak_feed_batch batch;;) {
+        int more = hak_feed_next(feed, &batch, b->error);
+        if (more <= 0)
+            return more;
+        for (size_t i = 0; i < batch.count; i++)
+            if (compile(b, &batch.events[i]) != 0)
+                return -1;
+    }
+}
+
+/* Another core decodes ahead. */
 static int compile_all(hak_builder *b, hak_reader *reader)
 {
     if (hak_words_take(b, hak_align_up(sizeof(hak_w_header), HAK_CACHE_LINE) / 8) != 0 || b->w->words == NULL)
         return -1;
-    for (;;) {
-        const hak_event *events;
-        size_t count;
-        int more = hak_reader_next(reader, &events, &count, b->error);
-        if (more <= 0)
-            return more == 0 && thread_start(b, 0) == 0 ? hak_builder_finish(b) : -1;
-        for (size_t i = 0; i < count; i++)
-            if (compile(b, &events[i]) != 0)
-                return -1;
-    }
+    hak_feed *feed = hak_feed_start(reader);
+    if (feed == NULL)
+        return hak_builder_fail(b, "not enough memory to compile the trace");
+    int status = compile_batches(b, feed);
+    hak_feed_end(feed);
+    return status == 0 && thread_start(b, 0) == 0 ? hak_builder_finish(b) : -1;
 }
 
 hak_workload *hak_workload_build(hak_reader *reader, hak_order order, unsigned flags, hak_trace_error *error)

@@ -73,6 +73,8 @@ typedef struct hak_builder {
     uint32_t cell_count;
     uint32_t last_thread; /* HAK_ORDER_STRICT: whose turn it is */
     uint64_t live_bytes, live_blocks, size_max;
+    uint32_t window_epoch, window_ops;    /* HAK_ORDER_WINDOW: the present epoch, calls in it */
+    uint64_t window_bytes, window_budget; /* allocated and freed in it; when it is to end */
     uint32_t alive;
     uint64_t first_event_ns; /* UINT64_MAX: none yet */
     hak_trace_error *error;

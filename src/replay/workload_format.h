@@ -14,7 +14,7 @@
 
 #include "core/base/types.h"
 
-#define HAK_W_MAGIC       UINT64_C(0x33444c4f574b4148) /* "HAKWOLD3" */
+#define HAK_W_MAGIC       UINT64_C(0x34444c4f574b4148) /* "HAKWOLD4" */
 #define HAK_W_SLOT_BITS   28
 #define HAK_W_SIZE_BITS   28
 #define HAK_W_MAX_SLOTS   ((uint32_t)1 << HAK_W_SLOT_BITS) /* per thread; cells likewise */

@@ -105,6 +105,30 @@ android() {
     json "r['orphan_frees'] == 0 and r['processes'] == 1 and r['live_end_blocks'] == 1"
 }
 
+@test "comments, carriage returns, blank lines, signed thread numbers and no last newline do no harm" {
+    printf '# c\r\n\r\n202: malloc 0xb4827400 1024\r\n-7: free b4827400\r\n# c\r\n202: thread_done 0x0' > a.txt
+    run "$HAKMEM_BIN/hakmem-replay" import -f -o o.gz a.txt
+    [[ "$status" -eq 0 && "$output" == *"android: 1 allocations, 0 reallocs, 1 frees by 2 threads"* ]]
+    printf '\n# c\n1 -1 malloc(42)=#1\r\n  1 1 moz_arena_malloc(3,8)=#2\n\n#c\n1 1 realloc((nil),7)=#3\n1 1 free(#1)\r' > l.log
+    run "$HAKMEM_BIN/hakmem-replay" import -f -o o.gz l.log
+    [[ "$status" -eq 0 && "$output" == *"logalloc: 2 allocations, 1 reallocs, 1 frees by 2 threads"* ]]
+    printf '#c\r\n20000\r\n2\r\n3\r\n1\r\na 0 5\r\na 1 6\r\nf 0' > r.rep
+    run "$HAKMEM_BIN/hakmem-replay" import -f -o o.gz r.rep
+    [[ "$status" -eq 0 && "$output" == *"rep: 2 allocations, 0 reallocs, 1 frees"* ]]
+    printf '# c\r\n[\r\n  Alloc(8),\r\nFree(0),\r\n]' > w.trace
+    run "$HAKMEM_BIN/hakmem-replay" import -f -o o.gz w.trace
+    [[ "$status" -eq 0 && "$output" == *"wee_alloc: 1 allocations, 0 reallocs, 1 frees"* ]]
+}
+
+@test "what is packed in another way is told with the way out" {
+    printf 'BZh91AY' > a.bz2
+    run "$HAKMEM_BIN/hakmem-replay" import -f -o o.gz a.bz2
+    [[ "$status" -eq 2 && "$output" == *"unpack it first: bzip2 -dk"* ]]
+    printf '\3757zXZ\0' > a.xz
+    run "$HAKMEM_BIN/hakmem-replay" import -f -o o.gz a.xz
+    [[ "$status" -eq 2 && "$output" == *"unpack it first: xz -dk"* ]]
+}
+
 @test "records of glibc-malloc-trace-utils, WebKit and tracefile.proto" {
     python3 - << 'EOF'
 import gzip, struct

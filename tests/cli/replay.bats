@@ -222,6 +222,26 @@ c = Check(); c.feed(open('page.html').read()); assert not c.open"
     [[ "$status" -eq 2 && "$output" == *"has no times"* ]]
 }
 
+@test "scripts/shards spreads rounds with GNU parallel and as a Slurm array job" {
+    export PATH=$PWD/fake:$HAKMEM_BIN:$PATH
+    shards=$BATS_TEST_DIRNAME/../../scripts/shards
+    mkdir fake
+    # What sbatch --wait --array=1-N --wrap=COMMAND does with a job, on this machine.
+    printf '%s\n' '#!/bin/bash' 'for a; do case $a in --array=*) n=${a#--array=1-};; --wrap=*) c=${a#--wrap=};; esac; done' \
+        'for ((i = 1; i <= n; i++)); do SLURM_ARRAY_TASK_ID=$i bash -c "$c" || exit 1; done' > fake/sbatch
+    chmod +x fake/sbatch
+    cp one.gz 'a trace.gz'
+    run "$shards" --slurm 3 --rounds=6 --repeats=1 --target=glibc 'a trace.gz'
+    [[ "$status" -eq 0 && "$output" == *"6 interleaved rounds"* ]]
+    cp shards/all.json result.json
+    json "[u['round'] for u in r['targets'][1]['runs']] == [0, 1, 2, 3, 4, 5]"
+    run "$shards" 0 one.gz
+    [ "$status" -eq 2 ]
+    command -v parallel > /dev/null || skip "GNU parallel is not installed"
+    run "$shards" 2 --rounds=4 --repeats=1 --target=glibc 'a trace.gz'
+    [[ "$status" -eq 0 && "$output" == *"4 interleaved rounds"* ]]
+}
+
 @test "wrong options are refused" {
     for wrong in --pace=slow --shard=0/2 --shard=3/2 --jobs=0 --touch=some --rounds=0 --rounds=x --order=none --mode=quick --target=nothing --color=red --what; do
         run "$replay" "$wrong" one.gz
