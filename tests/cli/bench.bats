@@ -8,7 +8,7 @@ bats_require_minimum_version 1.5.0
         python3 - "$BATS_TEST_TMPDIR/b.json" <<'END'
 import json, sys
 results = json.load(open(sys.argv[1]))["results"]
-assert len(results) == 15, len(results)
+assert len(results) == 16, len(results)
 for r in results:
     a = r["allocators"][0]
     assert a["runs"] == 1 and a["ns_per_op"] > 0, r
