@@ -399,7 +399,7 @@ hak_trace_symbol hak_reader_symbol(const hak_reader *reader, uint32_t index)
     uint32_t first = tables->symbol_frames[index];
     size_t left = tables->frames_count - first; /* fewer than it says, where a fault ended a partial trace */
     symbol.count = symbol.count < left ? symbol.count : (uint32_t)left;
-    symbol.frames = tables->frames + first;
+    symbol.frames = symbol.count != 0 ? tables->frames + first : NULL;
     return symbol;
 }
 
