@@ -74,7 +74,7 @@ TEXT
   "$HAKMEM_BIN/hakmem-policy" merge -o m.policy a.policy b.txt
   "$HAKMEM_BIN/hakmem-policy" decompile m.policy > m.txt
   grep -q '^state learn' m.txt
-  ! grep -q '^set ' m.txt
+  ! grep -q '^set ' m.txt || false
   grep -q '^classes 16 48 32768' m.txt
   grep -q '^site m0+0x10 lifetime=short blocks=500' m.txt
   grep -q '^site m0+0x11 lifetime=short blocks=500' m.txt
@@ -178,14 +178,14 @@ TEXT
   [ "$status" -eq 0 ]
   [[ "$output" == *"classes "*"caches "*"lifetime "*"purge "* ]]
   "$HAKMEM_BIN/hakmem-policy" ablate --without=caches -o without.policy a.policy
-  ! "$HAKMEM_BIN/hakmem-policy" decompile without.policy | grep -q '^cache'
+  ! "$HAKMEM_BIN/hakmem-policy" decompile without.policy | grep -q '^cache' || false
   "$HAKMEM_BIN/hakmem-policy" ablate --without=lifetime -o without.policy a.policy
   "$HAKMEM_BIN/hakmem-policy" decompile without.policy >without.txt
-  ! grep -q '^ *site' without.txt
-  ! grep -q '^gate' without.txt
+  ! grep -q '^ *site' without.txt || false
+  ! grep -q '^gate' without.txt || false
   grep -q '^classes 16 48 32768' without.txt
   "$HAKMEM_BIN/hakmem-policy" ablate --without=purge -o without.policy a.policy
-  ! "$HAKMEM_BIN/hakmem-policy" decompile without.policy | grep -q '^set'
+  ! "$HAKMEM_BIN/hakmem-policy" decompile without.policy | grep -q '^set' || false
   run "$HAKMEM_BIN/hakmem-policy" ablate --without=nothing -o without.policy a.policy
   [ "$status" -eq 2 ]
 }
@@ -302,7 +302,7 @@ END
   echo "$output"
   [ "$status" -eq 1 ]
   [[ "$output" == *"less than 60%: the sites are dropped"* ]]
-  ! "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^site'
+  ! "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^site' || false
   "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^set guard'
   run "$HAKMEM_BIN/hakmem-policy" remap --binary=/bin/sh -o x.policy app.policy
   [ "$status" -eq 2 ]

@@ -141,7 +141,7 @@ void *malloc(size_t s) { return __libc_malloc(s + 0 * __rseq_size); }\n' > rseq.
     grep -q '<!DOCTYPE html>' page.html
     grep -q 'Latency of malloc' page.html
     grep -q 'Resident memory over time' page.html
-    ! grep -E 'https?://' page.html
+    ! grep -E 'https?://' page.html || false
     python3 -c "
 import html.parser
 class Check(html.parser.HTMLParser):

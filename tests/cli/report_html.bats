@@ -36,7 +36,7 @@ print(parser.out)' "$1"
     [ "$status" -eq 0 ]
     [ -z "$output" ]
     [ "$(grep -c '</script>' page.html)" -eq 2 ]
-    ! grep -E '(src|href)="?(https?:)?//' page.html
+    ! grep -E '(src|href)="?(https?:)?//' page.html || false
     python3 - <<'END'
 import json, re
 data = json.loads(re.search(r'id="data">(.*?)</script>', open("page.html", encoding="utf-8").read(), re.S).group(1))

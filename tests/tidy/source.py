@@ -89,6 +89,17 @@ def check_text(path, text):
             yield line, f"'{word}' marks unfinished work"
 
 
+NEGATED = re.compile(r"^ *! (?!.*\|\| false$)")
+
+
+def check_bats(path, text):
+    """bats does not see the status of a negated command, unless it is a test's last."""
+    if path.endswith(".bats"):
+        for number, line in enumerate(text.split("\n"), 1):
+            if NEGATED.match(line):
+                yield number, "'! …' cannot fail here: end it with '|| false'"
+
+
 def check_opening(path, text):
     if path.startswith(("src/", "cli/")) and path.endswith((".c", ".h")):
         name = os.path.basename(path)
@@ -113,7 +124,7 @@ def check_guard(path, text):
             yield 1, "no include guard HAK…_H"
 
 
-CHECKS = (check_includes, check_text, check_opening, check_printing, check_guard)
+CHECKS = (check_includes, check_text, check_opening, check_bats, check_printing, check_guard)
 
 
 def files(root):
@@ -188,6 +199,7 @@ BAD = [
     ("src/core/b.c", "/* b.c: x. */\n" + "int a;\n" * MAX_LINES, "more than one thing"),
     ("src/core/b.c", "/* b.c: x. */\n/* TO" "DO: all of it */\n", "unfinished"),
     ("tests/b.bats", "# a st" "ub\n", "unfinished"),
+    ("tests/b.bats", "    ! grep -q x y\n", "cannot fail"),
     ("src/core/b.c", "int a;\n", "must open with"),
     ("src/core/b.c", "/* b.c: x. */\nvoid f(void)\n{\n    printf(\"x\");\n}\n", "never print or exit"),
     ("src/core/b.c", "/* b.c: x. */\nvoid f(void)\n{\n    exit(1);\n}\n", "never print or exit"),
