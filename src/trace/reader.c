@@ -29,6 +29,8 @@ struct hak_reader {
     uint64_t next_bytes;   /* of the one after it */
     uint64_t tables_bytes; /* members before this offset are in the tables already */
     uint64_t head_bytes;   /* length of the first member */
+    uint64_t faulty_bytes; /* of the member whose tables are damaged; 0: none was met */
+    const char *fault;     /* in it */
     uint64_t events;       /* whole ones so far */
     uint64_t last_ns;
     uint8_t *packed;
@@ -157,10 +159,17 @@ static int take_data(hak_reader *reader, hak_trace_error *error)
 {
     uint64_t before_ns = reader->last_ns;
     bool again = reader->offset_bytes < reader->tables_bytes;
+    /* What was read before the fault is in the tables, so another look might find less wrong. */
+    if (reader->offset_bytes == reader->faulty_bytes)
+        return damaged(reader, error, reader->fault);
     const char *fault =
         hak_decode_data(&reader->decoder, reader->raw, reader->raw_bytes, &reader->tables, again);
     if (fault == NULL && !again)
-        reader->tables_bytes = reader->next_bytes; /* a faulty one is to be found faulty again */
+        reader->tables_bytes = reader->next_bytes;
+    if (fault != NULL) {
+        reader->faulty_bytes = reader->offset_bytes;
+        reader->fault = fault;
+    }
     if (fault == NULL && reader->decoder.events != 0) {
         if (reader->decoder.first_index != reader->events)
             fault = "a member is missing or out of order";
