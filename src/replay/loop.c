@@ -296,10 +296,14 @@ static HAK_NOINLINE void player_create(hak_loop *loop, uint32_t index)
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     hak_fiber_reset(&it->fiber);
-    loop->error = pthread_attr_setstack(&attr, stack, STACK_BYTES - HAK_OS_PAGE_BYTES);
-    if (loop->error == 0)
-        loop->error = pthread_create(&it->handle, &attr, player_main, it);
-    it->created = loop->error == 0;
+    int error = pthread_attr_setstack(&attr, stack, STACK_BYTES - HAK_OS_PAGE_BYTES);
+    it->created = true; /* from its start on the thread reads what is here */
+    if (error == 0)
+        error = pthread_create(&it->handle, &attr, player_main, it);
+    if (error != 0) {
+        it->created = false;
+        loop->error = error;
+    }
     pthread_attr_destroy(&attr);
     if (loop->fibers != NULL && it->created)
         hak_fiber_make(&it->fiber, loop->fibers, it->handle,

@@ -238,6 +238,7 @@ TEXT
 }
 
 @test "remap finds the sites in a rebuilt program where their functions are the same, and drops the changed ones" {
+  [ -e "$HAKMEM_LIB/libhakmem.so" ] || skip "the library is not built here"
   cat >app.c <<'END'
 #include <stdio.h>
 #include <stdlib.h>

@@ -208,11 +208,11 @@ static HAK_NOINLINE int wander(int depth)
         chance = chance * 1664525u + 1013904223u;
         unsigned way = chance >> 29;
         if (way < 3)
-            sink += wander(depth + 1);
+            sink = (sink + wander(depth + 1)) & 0xff;
         else if (way == 3)
-            sink += with_words((int)(chance >> 26 & 3));
+            sink = (sink + with_words((int)(chance >> 26 & 3))) & 0xff;
         else if (way == 4)
-            sink += one_way(depth);
+            sink = (sink + one_way(depth)) & 0xff;
         else if (way == 5)
             descend(60, (int)(chance >> 16 & 0xff), false);
     }
