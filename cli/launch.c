@@ -15,7 +15,6 @@
 #define SCRIPT_DEPTH   4 /* an interpreter may be a script: the kernel stops here, too */
 #define LINE_BYTES     256
 #define SEGMENTS_MAX   128
-#define LISTING_BYTES  65536
 #define DEFAULT_SEARCH "/usr/local/bin:/usr/bin:/bin"
 
 static int refuse(launch_program *program, int code, const char *why)
@@ -232,13 +231,31 @@ bool launch_preload(const char *library)
     return done;
 }
 
+/* Reads the listing to its end, so that the loader is never stopped by a full or closed pipe. */
+static bool listing_names(int fd, const char *library)
+{
+    FILE *listing = fdopen(fd, "r");
+    char *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    if (listing == NULL) {
+        close(fd);
+        return false;
+    }
+    while (getline(&line, &room, listing) > 0)
+        found = found || strstr(line, library) != NULL;
+    free(line);
+    fclose(listing);
+    return found;
+}
+
 bool launch_would_map(const launch_program *program, const char *library)
 {
     if (program->loader[0] == 0)
         return true; /* could not be looked into */
     int pipes[2];
     if (pipe2(pipes, O_CLOEXEC) != 0)
-        return false;
+        return true;
     pid_t child = fork();
     if (child == 0) {
         int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -248,17 +265,9 @@ bool launch_would_map(const launch_program *program, const char *library)
         _exit(LAUNCH_FAILED);
     }
     close(pipes[1]);
-    char *text = calloc(1, LISTING_BYTES);
-    size_t len = 0;
-    ssize_t n = 0;
-    while (text != NULL && len < LISTING_BYTES - 1 &&
-           (n = read(pipes[0], text + len, LISTING_BYTES - 1 - len)) > 0)
-        len += (size_t)n;
-    close(pipes[0]);
+    bool found = listing_names(pipes[0], library);
     int status = -1;
-    bool ended =
+    bool listed =
         child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    bool found = ended && text != NULL && strstr(text, library) != NULL;
-    free(text);
-    return found;
+    return found || !listed;
 }

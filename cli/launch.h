@@ -30,7 +30,8 @@ bool launch_library(const char *file, char *path, size_t room);
 bool launch_preload(const char *library);
 
 /* Asks the program's loader whether it would map the library (its listing mode runs nothing of the program).
- */
+ * False only when the loader listed the program's libraries and ours is not among them: where it cannot list
+ * them (one is missing, no process left), running the program tells the reason best. */
 bool launch_would_map(const launch_program *program, const char *library);
 
 #endif

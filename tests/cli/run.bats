@@ -52,6 +52,27 @@ setup() {
   [[ "$output" == *"statically linked"* ]]
 }
 
+@test "a library that the program lacks is named by its own loader" {
+  echo 'int lib_value(void) { return 0; }' | gcc -shared -fPIC -x c - -o libgone.so
+  echo 'int lib_value(void); int main(void) { return lib_value(); }' | gcc -x c - -x none ./libgone.so -o app
+  hakmem-run ./app
+  rm libgone.so
+  run hakmem-run ./app
+  [ "$status" -eq 127 ]
+  [[ "$output" == *"libgone.so: cannot open shared object file"* ]]
+}
+
+@test "a program with hundreds of libraries in long folders is not refused" {
+  folder=$PWD/$(printf 'f%.0s' {1..200})
+  mkdir "$folder"
+  echo 'int lib_value;' | gcc -shared -fPIC -x c - -o "$folder/0.so"
+  for i in {1..300}; do cp "$folder/0.so" "$folder/$i.so"; done
+  echo 'int main(void) { return 0; }' | gcc -x c - -x none -Wl,--no-as-needed "$folder"/*.so -o app
+  [ "$(/lib64/ld-linux-x86-64.so.2 --list ./app | wc -c)" -gt 65536 ]
+  HAKMEM_SHOW_CONFIG=1 hakmem-run --mode=minimal ./app 2>err
+  grep -q minimal err
+}
+
 @test "counters at exit" {
   hakmem-run --stats jq -n 1 >/dev/null 2>err
   grep -q free_tls_sll err
