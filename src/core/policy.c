@@ -156,7 +156,7 @@ uint32_t hak_policy_classes(const uint32_t **sizes)
 
 bool hak_policy_gate_holds(size_t low_bytes, size_t high_bytes)
 {
-    if (in_force == NULL)
+    if (in_force == NULL || hak_policy_sites_stale())
         return false;
     const uint32_t(*gate)[2] = (const void *)(bytes_in_force + in_force->gate.offset);
     for (uint32_t i = 0; i < in_force->gate.count; i++)

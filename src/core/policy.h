@@ -33,7 +33,7 @@ bool hak_policy_knob(hak_knob knob, int64_t *value); /* true when the policy set
 uint32_t hak_policy_class_knob(hak_knob knob, uint32_t low_bytes, uint32_t high_bytes);
 uint32_t hak_policy_classes(const uint32_t **sizes); /* fitted block sizes; 0: none */
 bool hak_policy_gate_holds(size_t low_bytes,
-                           size_t high_bytes); /* some gated request size lies in [low, high] */
+                           size_t high_bytes); /* some gated request size lies in [low, high], and sites act */
 
 /* A node of the policy, where its module is loaded, and what it means to the allocator. */
 typedef struct hak_site {
@@ -62,6 +62,9 @@ void hak_policy_relocate(void);
 
 /* For policy.c: the sites of the checked file come into force. False: no memory. */
 bool hak_policy_sites_open(const uint8_t *bytes);
+
+/* The sites were learned on other builds of what is loaded, so none of them acts. */
+bool hak_policy_sites_stale(void);
 
 /* Share of the policy's weight whose modules are loaded and have the right build, parts per million. */
 uint32_t hak_policy_resolved_ppm(void);

@@ -454,6 +454,11 @@ void hak_policy_relocate(void)
     rebuild_end();
 }
 
+bool hak_policy_sites_stale(void)
+{
+    return policy.stale_ppm > STALE_LIMIT_PPM;
+}
+
 uint32_t hak_policy_resolved_ppm(void)
 {
     return atomic_load_explicit(&policy.resolved_ppm, memory_order_relaxed);

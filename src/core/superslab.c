@@ -73,17 +73,19 @@ static void dirty_link_last(hak_superslab *super, uint64_t now_ns)
 
 /* Small programs pay for huge pages with memory they never asked for, so automatic use starts behind
  * thp_first_bytes; and so do page runs, of which a program may write the ends only, so it is for SuperSlabs
- * that begin with a slab. Without the feature the kernel's own setting stands. */
-static void advise(hak_superslab *super, bool slab)
+ * that begin with a slab. Without the feature the kernel's own setting stands. Before anything is written to
+ * the chunk: where one OS page is there, the kernel makes no huge page any more. */
+static bool advise(void *chunk, bool slab)
 {
     if (!hak_feature_on(HAK_FEATURE_THP))
-        return;
+        return false;
     int64_t mode = hak_opt.knobs[HAK_KNOB_THP];
-    super->huge = mode == HAK_THP_MODE_ON ||
-                  (mode == HAK_THP_MODE_AUTO && slab &&
-                   super_count * HAK_SUPERSLAB_BYTES >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES));
-    hak_os_advise_huge(super, HAK_SUPERSLAB_BYTES, super->huge);
-    hak_count(super->huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
+    bool huge = mode == HAK_THP_MODE_ON ||
+                (mode == HAK_THP_MODE_AUTO && slab &&
+                 super_count * HAK_SUPERSLAB_BYTES >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES));
+    hak_os_advise_huge(chunk, HAK_SUPERSLAB_BYTES, huge);
+    hak_count(huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
+    return huge;
 }
 
 static hak_superslab *super_new(bool slab)
@@ -91,12 +93,13 @@ static hak_superslab *super_new(bool slab)
     hak_superslab *super = hak_chunk_take();
     if (super == NULL)
         return NULL;
+    bool huge = advise(super, slab);
     if (!hak_first_fit_add(super)) {
         hak_chunk_give(super);
         return NULL;
     }
     hak_count(HAK_COUNT_SUPERSLAB_NEW, 1);
-    advise(super, slab);
+    super->huge = huge;
     super->free_units = ALL_UNITS;
     super->all_next = all_supers;
     if (all_supers != NULL)

@@ -68,6 +68,25 @@ pool='+pool,+lists'
   [ "$(value thp_on)" -gt "$auto" ]
 }
 
+@test "huge pages: what small blocks lie in really becomes huge pages, from the first byte where that is asked for" {
+  grep -qE '\[(always|madvise)\]' /sys/kernel/mm/transparent_hugepage/enabled || skip "the kernel has them off"
+  cat >held.py <<'EOF'
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+for _ in range(2500):
+    ctypes.memset(libc.malloc(8192), 1, 8192)
+print([line.split()[1] for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages")][0])
+EOF
+  held() { LD_PRELOAD="$HAKMEM_LIB/libhakmem.so" HAKMEM_KNOB_thp_first_bytes=$1 python3 held.py; }
+  [ "$(held 1g)" -eq 0 ]
+  all=$(held 0)
+  auto=$(held 10m)
+  echo "$all KiB from the first byte, $auto from 10 MiB on"
+  [ "$all" -ge 16384 ] && [ "$auto" -ge 4096 ] && [ "$auto" -lt "$all" ]
+}
+
 @test "automatic huge pages need blocks that are written as a whole" {
   cat >sparse.py <<'EOF'
 import ctypes

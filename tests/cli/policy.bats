@@ -275,6 +275,7 @@ END
   cat err
   [[ "$(cat err)" == *"other builds of the loaded modules; only its global settings"* ]]
   [ -z "$(counter policy_long)" ]
+  [ -z "$(counter policy_lookup)" ] # nor asked: the gate is shut
   run "$HAKMEM_BIN/hakmem-policy" remap --binary=new/app -o moved.policy app.policy
   echo "$output"
   [ "$status" -eq 0 ]
