@@ -32,8 +32,8 @@ bool hak_policy_knob(hak_knob knob, int64_t *value); /* true when the policy set
 /* The same of the size class that holds requests of low + 1 to high bytes; 0: it has none of its own. */
 uint32_t hak_policy_class_knob(hak_knob knob, uint32_t low_bytes, uint32_t high_bytes);
 uint32_t hak_policy_classes(const uint32_t **sizes); /* fitted block sizes; 0: none */
-bool hak_policy_gate_holds(size_t low_bytes,
-                           size_t high_bytes); /* some gated request size lies in [low, high], and sites act */
+bool hak_policy_gate_holds(
+    size_t low_bytes, size_t high_bytes); /* some gated request size lies in [low, high], and sites act */
 
 /* A node of the policy, where its module is loaded, and what it means to the allocator. */
 typedef struct hak_site {
