@@ -111,100 +111,111 @@ static void bad_usage(const char *what, const char *value)
     exit(LAUNCH_FAILED);
 }
 
+enum {
+    OPT_DEPTH = 256,
+    OPT_DROP,
+    OPT_MAX_SIZE,
+    OPT_DURATION,
+    OPT_PAUSED,
+    OPT_SAMPLE,
+    OPT_PID,
+    OPT_START,
+    OPT_STOP,
+    OPT_VERSION
+};
+
+static const struct option long_options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"force", no_argument, NULL, 'f'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"depth", required_argument, NULL, OPT_DEPTH},
+    {"drop", no_argument, NULL, OPT_DROP},
+    {"max-size", required_argument, NULL, OPT_MAX_SIZE},
+    {"duration", required_argument, NULL, OPT_DURATION},
+    {"sample", required_argument, NULL, OPT_SAMPLE},
+    {"paused", no_argument, NULL, OPT_PAUSED},
+    {"pid", required_argument, NULL, OPT_PID},
+    {"start", no_argument, NULL, OPT_START},
+    {"stop", no_argument, NULL, OPT_STOP},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static _Noreturn void show_version(void)
+{
+    printf("hakmem-trace %s\nfeatures: fork, exec, threads, call stacks by frame memo, libunwind checks\n",
+           HAKMEM_VERSION);
+    exit(say_flushed() ? 0 : LAUNCH_FAILED);
+}
+
+/* Takes one option that getopt_long(3) has found; ends the command where its value makes no sense. */
+static void apply_option(settings *s, int option, char **argv)
+{
+    uint64_t number;
+    switch (option) {
+    case 'o':
+        s->collect.output = optarg;
+        break;
+    case 'f':
+        s->collect.force = true;
+        break;
+    case 'q':
+        s->quiet = true;
+        break;
+    case OPT_DEPTH:
+        if (!parse_number(optarg, HAK_RECORD_DEPTH_MAX, &number))
+            bad_usage("no depth between 1 and 1024:", optarg);
+        s->collect.depth = (uint32_t)number;
+        break;
+    case OPT_DROP:
+        s->collect.drop = true;
+        break;
+    case OPT_MAX_SIZE:
+        if (!parse_size(optarg, &s->collect.max_bytes))
+            bad_usage("no size:", optarg);
+        break;
+    case OPT_DURATION:
+        if (!parse_number(optarg, UINT64_MAX / 1000000000u, &number))
+            bad_usage("no number of seconds:", optarg);
+        s->collect.duration_ns = number * 1000000000u;
+        break;
+    case OPT_SAMPLE:
+        if (!parse_size(optarg, &s->collect.sample_bytes) || s->collect.sample_bytes > SAMPLE_MAX)
+            bad_usage("no size:", optarg);
+        break;
+    case OPT_PAUSED:
+        s->collect.paused = true;
+        break;
+    case OPT_PID:
+        if (!parse_number(optarg, INT32_MAX, &number))
+            bad_usage("no process id:", optarg);
+        s->control_pid = (uint32_t)number;
+        break;
+    case OPT_START:
+        s->command = HAK_COMMAND_START;
+        break;
+    case OPT_STOP:
+        s->command = HAK_COMMAND_STOP;
+        break;
+    case 'h':
+        fputs(help, stdout);
+        exit(say_flushed() ? 0 : LAUNCH_FAILED);
+    case OPT_VERSION:
+        show_version();
+    default:
+        say_about(say_option(argv), "unknown option, or one that wants a value; see hakmem-trace --help");
+        exit(LAUNCH_FAILED);
+    }
+}
+
 static void parse(int argc, char **argv, settings *s)
 {
-    enum {
-        OPT_DEPTH = 256,
-        OPT_DROP,
-        OPT_MAX_SIZE,
-        OPT_DURATION,
-        OPT_PAUSED,
-        OPT_SAMPLE,
-        OPT_PID,
-        OPT_START,
-        OPT_STOP,
-        OPT_VERSION
-    };
-    static const struct option options[] = {
-        {"output", required_argument, NULL, 'o'},
-        {"force", no_argument, NULL, 'f'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"depth", required_argument, NULL, OPT_DEPTH},
-        {"drop", no_argument, NULL, OPT_DROP},
-        {"max-size", required_argument, NULL, OPT_MAX_SIZE},
-        {"duration", required_argument, NULL, OPT_DURATION},
-        {"sample", required_argument, NULL, OPT_SAMPLE},
-        {"paused", no_argument, NULL, OPT_PAUSED},
-        {"pid", required_argument, NULL, OPT_PID},
-        {"start", no_argument, NULL, OPT_START},
-        {"stop", no_argument, NULL, OPT_STOP},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, OPT_VERSION},
-        {NULL, 0, NULL, 0},
-    };
-    *s = (settings){.collect = {.depth = DEFAULT_DEPTH, .control_fd = -1}};
-    uint64_t number;
     int option;
+    *s = (settings){.collect = {.depth = DEFAULT_DEPTH, .control_fd = -1}};
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "+o:fqh", options, NULL)) != -1) {
-        switch (option) {
-        case 'o':
-            s->collect.output = optarg;
-            break;
-        case 'f':
-            s->collect.force = true;
-            break;
-        case 'q':
-            s->quiet = true;
-            break;
-        case OPT_DEPTH:
-            if (!parse_number(optarg, HAK_RECORD_DEPTH_MAX, &number))
-                bad_usage("no depth between 1 and 1024:", optarg);
-            s->collect.depth = (uint32_t)number;
-            break;
-        case OPT_DROP:
-            s->collect.drop = true;
-            break;
-        case OPT_MAX_SIZE:
-            if (!parse_size(optarg, &s->collect.max_bytes))
-                bad_usage("no size:", optarg);
-            break;
-        case OPT_DURATION:
-            if (!parse_number(optarg, UINT64_MAX / 1000000000u, &number))
-                bad_usage("no number of seconds:", optarg);
-            s->collect.duration_ns = number * 1000000000u;
-            break;
-        case OPT_SAMPLE:
-            if (!parse_size(optarg, &s->collect.sample_bytes) || s->collect.sample_bytes > SAMPLE_MAX)
-                bad_usage("no size:", optarg);
-            break;
-        case OPT_PAUSED:
-            s->collect.paused = true;
-            break;
-        case OPT_PID:
-            if (!parse_number(optarg, INT32_MAX, &number))
-                bad_usage("no process id:", optarg);
-            s->control_pid = (uint32_t)number;
-            break;
-        case OPT_START:
-            s->command = HAK_COMMAND_START;
-            break;
-        case OPT_STOP:
-            s->command = HAK_COMMAND_STOP;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            exit(say_flushed() ? 0 : LAUNCH_FAILED);
-        case OPT_VERSION:
-            printf("hakmem-trace %s\nfeatures: fork, exec, threads, call stacks by frame memo, libunwind "
-                   "checks\n",
-                   HAKMEM_VERSION);
-            exit(say_flushed() ? 0 : LAUNCH_FAILED);
-        default:
-            say_about(say_option(argv), "unknown option, or one that wants a value; see hakmem-trace --help");
-            exit(LAUNCH_FAILED);
-        }
-    }
+    while ((option = getopt_long(argc, argv, "+o:fqh", long_options, NULL)) != -1)
+        apply_option(s, option, argv);
     if ((s->control_pid != 0) != (s->command != 0) || (s->control_pid != 0 && optind != argc)) {
         say("--pid=PID goes with --stop or --start, and with no program; see hakmem-trace --help");
         exit(LAUNCH_FAILED);
