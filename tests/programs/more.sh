@@ -107,3 +107,11 @@ case_octave() { under octave-cli --no-init-file --quiet --eval 'a=reshape(mod((1
 case_r() { under R --vanilla --slave -e 'x<-(1:200000*7919)%%50021; l<-split(seq_along(x),x%%997); cat(length(l),sum(sapply(l,length)),sum(sort(x)[1:100]),"\n"); m<-matrix(x[1:40000],200); cat(dim(m%*%t(m)),"\n")'; }
 case_nasm() { for i in $(seq 5000); do echo "l$i: mov eax, $i"; echo "jmp l$((i * 7 % 5000 + 1))"; done >in.asm && under nasm -f elf64 in.asm -o out.o && sha256sum out.o; }
 case_chromium() { echo '<html><body><ul></ul><script>for (let i=0;i<2000;i++) { let e=document.createElement("li"); e.textContent="item "+i*i%977; document.querySelector("ul").append(e); } document.title="made"</script></body></html>' >page.html && under chromium --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" --dump-dom "file://$PWD/page.html" 2>/dev/null | sha256sum; }
+case_sbcl() { under sbcl --noinform --non-interactive --eval '(let ((h (make-hash-table :test (quote equal)))) (dotimes (i 200000) (push i (gethash (format nil "k~a" (mod (* i 7919) 5003)) h))) (print (hash-table-count h)) (terpri))'; }
+case_erlang() { under erl -noshell -eval 'L=lists:seq(1,200000), M=lists:foldl(fun(I,A)->maps:update_with(I rem 977,fun(X)->[I|X] end,[I],A) end,#{},L), Ps=[spawn_monitor(fun()->lists:sum(lists:seq(1,10000)) end)||_<-lists:seq(1,500)], [receive {_,R,_,_,_}->ok end||{_,R}<-Ps], io:format("~p~n",[maps:size(M)]), halt().'; }
+case_emacs() { under emacs -Q --batch --eval '(let ((h (make-hash-table :test (quote equal)))) (dotimes (i 100000) (puthash (format "k%d" (mod (* i 7919) 5003)) (make-string 20 ?a) h)) (princ (hash-table-count h)) (terpri))'; }
+case_prolog() { under swipl -q -g 'numlist(1,100000,L),foldl([X,A,B]>>(B is A+X),L,0,S),writeln(S),halt'; }
+case_rust() {
+  printf 'use std::collections::HashMap; fn main() { let mut m: HashMap<String, Vec<u32>> = HashMap::new(); for i in 0..100000u32 { m.entry(format!("k{}", i * 7919 %% 5003)).or_default().push(i); } let t: Vec<_> = (0..4).map(|n| std::thread::spawn(move || (0..20000u32).map(|i| (i * n).to_string().len()).sum::<usize>())).collect(); println!("{} {:?}", m.len(), t.into_iter().map(|h| h.join().unwrap()).collect::<Vec<_>>()); }\n' >main.rs
+  under /usr/bin/rustc -O -o main main.rs && under ./main
+}
