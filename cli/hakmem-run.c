@@ -136,30 +136,27 @@ static bool set_environment(const settings *s)
 int main(int argc, char **argv)
 {
     static launch_program program;
-    char library[PATH_MAX];
     settings s = {NULL, NULL, false, NULL};
     say_as("hakmem-run");
     parse(argc, argv, &s);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {
-        if (found == LAUNCH_FAILED)
-            say("%s", program.reason);
-        else
-            say("'%s': %s", s.program[0], program.reason);
+        say("%s", program.reason);
         return found;
     }
     if (s.policy != NULL && !check_policy(s.policy))
         return LAUNCH_FAILED;
-    if (!launch_library(LIBRARY, library, sizeof library)) {
-        say("%s is missing; it belongs beside this command or into ../lib", LIBRARY);
+    if (!launch_preload(LIBRARY, &program)) {
+        say("%s", program.reason);
         return LAUNCH_FAILED;
     }
-    if (!launch_preload(library) || !set_environment(&s)) {
-        say("'%s' cannot be preloaded: LD_PRELOAD takes no path with a space or colon in it", library);
+    if (!set_environment(&s)) {
+        say("cannot set the program's environment: %s", strerror(errno));
         return LAUNCH_FAILED;
     }
-    if (!launch_would_map(&program, library)) {
-        say("'%s': its loader does not map %s: the preload would have no effect", program.binary, library);
+    if (!launch_would_map(&program)) {
+        say("'%s': its loader does not map %s: the preload would have no effect", program.binary,
+            program.library);
         return LAUNCH_FAILED;
     }
     execv(program.path, s.program);

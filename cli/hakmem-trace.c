@@ -513,7 +513,6 @@ static int collect_for_library(const char *name)
 int main(int argc, char **argv)
 {
     static launch_program program;
-    char library[PATH_MAX];
     char name[HAK_SOCKET_NAME_BYTES];
     settings s;
     running run;
@@ -527,20 +526,13 @@ int main(int argc, char **argv)
         return trace_control(s.control_pid, s.command, s.quiet);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {
-        if (found == LAUNCH_FAILED)
-            say("%s", program.reason);
-        else
-            say("'%s': %s", s.program[0], program.reason);
+        say("%s", program.reason);
         return found;
     }
     if (!check_output(&s, base_name(program.path)))
         return LAUNCH_FAILED;
-    if (!launch_library(LIBRARY, library, sizeof library)) {
-        say("%s is missing; it belongs beside this command or into ../lib", LIBRARY);
-        return LAUNCH_FAILED;
-    }
-    if (!launch_preload(library)) {
-        say("'%s' cannot be preloaded: LD_PRELOAD takes no path with a space or colon in it", library);
+    if (!launch_preload(LIBRARY, &program)) {
+        say("%s", program.reason);
         return LAUNCH_FAILED;
     }
     int listen_fd = hak_collect_listen(name);

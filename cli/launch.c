@@ -185,12 +185,19 @@ int launch_find(const char *name, launch_program *program)
     } else {
         result = search(name, program);
     }
-    return result == LAUNCH_OK ? check_file(program) : result;
+    if (result == LAUNCH_OK)
+        result = check_file(program);
+    if (result == LAUNCH_NOT_FOUND || result == LAUNCH_NOT_EXECUTABLE) {
+        char why[sizeof program->reason];
+        memcpy(why, program->reason, sizeof why);
+        snprintf(program->reason, sizeof program->reason, "'%.*s': %.128s", PATH_MAX, name, why);
+    }
+    return result;
 }
 
 /* ---- the library ---- */
 
-bool launch_library(const char *file, char *path, size_t room)
+static bool find_library(const char *file, char *path)
 {
     static const char *const places[] = {"", "../lib", ("../" HAKMEM_LIBDIR)};
     char self[PATH_MAX];
@@ -208,13 +215,14 @@ bool launch_library(const char *file, char *path, size_t room)
         char whole[PATH_MAX];
         if (realpath(candidate, whole) == NULL || access(whole, R_OK) != 0)
             continue;
-        int len = snprintf(path, room, "%s", whole);
-        return len > 0 && (size_t)len < room;
+        memcpy(path, whole, sizeof whole);
+        return true;
     }
     return false;
 }
 
-bool launch_preload(const char *library)
+/* In front of what is preloaded already. False: a path that LD_PRELOAD cannot hold, or no memory. */
+static bool put_first(const char *library)
 {
     const char *before = getenv("LD_PRELOAD");
     if (strpbrk(library, " :") != NULL)
@@ -229,6 +237,22 @@ bool launch_preload(const char *library)
     bool done = setenv("LD_PRELOAD", both, 1) == 0;
     free(both);
     return done;
+}
+
+bool launch_preload(const char *file, launch_program *program)
+{
+    if (!find_library(file, program->library)) {
+        snprintf(program->reason, sizeof program->reason,
+                 "%s is missing; it belongs beside this command or into ../lib", file);
+        return false;
+    }
+    if (!put_first(program->library)) {
+        snprintf(program->reason, sizeof program->reason,
+                 "'%s' cannot be preloaded: LD_PRELOAD takes no path with a space or colon in it",
+                 program->library);
+        return false;
+    }
+    return true;
 }
 
 /* Reads the listing to its end, so that the loader is never stopped by a full or closed pipe. */
@@ -249,7 +273,7 @@ static bool listing_names(int fd, const char *library)
     return found;
 }
 
-bool launch_would_map(const launch_program *program, const char *library)
+bool launch_would_map(const launch_program *program)
 {
     if (program->loader[0] == 0)
         return true; /* could not be looked into */
@@ -265,7 +289,7 @@ bool launch_would_map(const launch_program *program, const char *library)
         _exit(LAUNCH_FAILED);
     }
     close(pipes[1]);
-    bool found = listing_names(pipes[0], library);
+    bool found = listing_names(pipes[0], program->library);
     int status = -1;
     bool listed =
         child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;

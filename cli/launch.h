@@ -14,6 +14,7 @@ typedef struct launch_program {
     char path[PATH_MAX];         /* what execve(2) will be given */
     char binary[PATH_MAX];       /* the ELF file that will run: the interpreter, for a script */
     char loader[PATH_MAX];       /* its dynamic loader */
+    char library[PATH_MAX];      /* what is preloaded into it */
     char reason[PATH_MAX + 256]; /* why not, one line: what is wrong and what can be done */
 } launch_program;
 
@@ -21,17 +22,14 @@ typedef struct launch_program {
  * architecture. LAUNCH_OK, or the exit code with the reason filled in. */
 int launch_find(const char *name, launch_program *program);
 
-/* Path of one of our libraries: beside this command, in the library folder next to it, or where it was
- * installed. */
-bool launch_library(const char *file, char *path, size_t room);
+/* Finds one of our libraries (beside this command, in the library folder next to it, or where it was
+ * installed) and puts it in front of LD_PRELOAD in our environment. False, with the reason filled in: it is
+ * missing, or its path is one that LD_PRELOAD cannot hold. */
+bool launch_preload(const char *file, launch_program *program);
 
-/* Puts the library in front of LD_PRELOAD in our environment. False: a path that LD_PRELOAD cannot hold, or
- * no memory. */
-bool launch_preload(const char *library);
-
-/* Asks the program's loader whether it would map the library (its listing mode runs nothing of the program).
+/* Asks the program's loader whether it would map that library (its listing mode runs nothing of the program).
  * False only when the loader listed the program's libraries and ours is not among them: where it cannot list
  * them (one is missing, no process left), running the program tells the reason best. */
-bool launch_would_map(const launch_program *program, const char *library);
+bool launch_would_map(const launch_program *program);
 
 #endif
