@@ -5,23 +5,22 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "core/base/types.h"
 
 /* ---- numbers ---- */
 
-const char *format_count(char *out, uint64_t value)
+/* Three figures and the unit, which stands with its space. */
+static const char *put_scaled(char *out, uint64_t value, double base, const char *const units[7])
 {
-    static const char units[] = " KMGTPE";
     double scaled = (double)value;
     unsigned unit = 0;
-    while (scaled >= 999.5 && unit + 2 < sizeof units) {
-        scaled /= 1000;
+    while (scaled >= base - 0.5 && unit < 6) {
+        scaled /= base;
         unit++;
     }
     if (unit == 0)
-        snprintf(out, TEXT_NUMBER, "%" PRIu64, value);
+        snprintf(out, TEXT_NUMBER, "%" PRIu64 "%s", value, units[0]);
     else
-        snprintf(out, TEXT_NUMBER, "%.*f %c",
+        snprintf(out, TEXT_NUMBER, "%.*f%s",
                  scaled < 9.995   ? 2
                  : scaled < 99.95 ? 1
                                   : 0,
@@ -29,24 +28,16 @@ const char *format_count(char *out, uint64_t value)
     return out;
 }
 
+const char *format_count(char *out, uint64_t value)
+{
+    static const char *const units[] = {"", " K", " M", " G", " T", " P", " E"};
+    return put_scaled(out, value, 1000, units);
+}
+
 const char *format_bytes(char *out, uint64_t value)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double scaled = (double)value;
-    unsigned unit = 0;
-    while (scaled >= 1023.5 && unit + 1 < HAK_COUNT_OF(units)) {
-        scaled /= 1024;
-        unit++;
-    }
-    if (unit == 0)
-        snprintf(out, TEXT_NUMBER, "%" PRIu64 " B", value);
-    else
-        snprintf(out, TEXT_NUMBER, "%.*f %s",
-                 scaled < 9.995   ? 2
-                 : scaled < 99.95 ? 1
-                                  : 0,
-                 scaled, units[unit]);
-    return out;
+    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
+    return put_scaled(out, value, 1024, units);
 }
 
 const char *format_time(char *out, uint64_t ns)
