@@ -11,13 +11,13 @@
 #include "cli/output.h"
 
 static const export_format formats[] = {
-    {"folded", REPORT_NEEDS_TREE, false, false, export_folded},
-    {"speedscope", REPORT_NEEDS_TREE, false, false, export_speedscope},
-    {"pprof", REPORT_NEEDS_TREE, true, false, export_pprof},
-    {"heaptrack", 0, true, true, export_heaptrack},
-    {"dhat", REPORT_NEEDS_TREE, false, false, export_dhat},
-    {"callgrind", REPORT_NEEDS_TREE, false, false, export_callgrind},
-    {"massif", REPORT_NEEDS_INVERTED, false, true, export_massif},
+    {"folded", REPORT_NEEDS_TREE, false, false, false, export_folded},
+    {"speedscope", REPORT_NEEDS_TREE, false, false, false, export_speedscope},
+    {"pprof", REPORT_NEEDS_TREE, true, false, false, export_pprof},
+    {"heaptrack", 0, true, true, true, export_heaptrack},
+    {"dhat", REPORT_NEEDS_TREE, false, false, false, export_dhat},
+    {"callgrind", REPORT_NEEDS_TREE, false, false, false, export_callgrind},
+    {"massif", REPORT_NEEDS_INVERTED, false, true, false, export_massif},
 };
 
 const char *const export_weight_names[HAK_WEIGHT_COUNT] = {"bytes", "calls", "peak", "live", "temporary"};
@@ -108,6 +108,10 @@ int export_write(const report *r, const export_request *request)
 {
     if (request->format->one_trace && r->traces_count != 1)
         return report_trouble(request->path, "this format tells about one process: give one trace");
+    if (request->format->every_event && report_is_part(r))
+        return report_trouble(request->path,
+                              "this format tells every event: it goes with neither --filter nor "
+                              "--from, --to, --at");
     const asked a = {r, request->format};
     return export_to(request->path, request->format->packed, write_format, &a);
 }

@@ -6,9 +6,10 @@
 
 typedef struct export_format {
     const char *name;
-    unsigned needs; /* REPORT_NEEDS_* */
-    bool packed;    /* as one gzip stream */
-    bool one_trace; /* tells about one process, all of it */
+    unsigned needs;   /* REPORT_NEEDS_* */
+    bool packed;      /* as one gzip stream */
+    bool one_trace;   /* tells about one process */
+    bool every_event; /* and all that it did: neither filters nor times apply */
     /* NULL, or what went wrong (static text). Faults of `out` are seen by the caller. */
     const char *(*write)(const report *r, FILE *out);
 } export_format;

@@ -32,7 +32,7 @@ static void print_text(const report *r, const report_arguments *args)
     report_summary(r, stdout);
     for (unsigned i = 0; i < args->views_count; i++)
         args->views[i]->print(r, stdout);
-    if (args->views_count == 0) {
+    if (args->options.overview) {
         report_sites_table(r, stdout);
         report_growers(r, stdout);
         report_sizes(r, stdout);
@@ -70,10 +70,25 @@ static bool writes_elsewhere(const report_arguments *args)
            args->anonymized != NULL;
 }
 
+/* Of the views that were named, those that JSON tells only then. */
+static unsigned json_views(const report_arguments *args)
+{
+    static const struct {
+        const char *view;
+        unsigned flag;
+    } known[] = {{"tree", REPORT_JSON_TREE}, {"invert", REPORT_JSON_INVERTED}, {"leaks", REPORT_JSON_LEAKS}};
+    unsigned views = 0;
+    for (unsigned i = 0; i < args->views_count; i++) {
+        for (size_t k = 0; k < HAK_COUNT_OF(known); k++)
+            views |= strcmp(args->views[i]->option, known[k].view) == 0 ? known[k].flag : 0;
+    }
+    return views;
+}
+
 static void print_report(const report *r, const report_arguments *args)
 {
     if (args->form == FORM_JSON)
-        report_json(r, stdout);
+        report_json(r, json_views(args), stdout);
     else if (args->form == FORM_CSV)
         report_csv(r, stdout);
     else if (args->views_count != 0 || !writes_elsewhere(args))

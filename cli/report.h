@@ -33,6 +33,7 @@ typedef struct report_options {
     unsigned frames;
     bool wrappers;
     bool partial;
+    bool overview; /* no view was named: those that would be empty are left out */
     bool color;
     bool quiet;
     unsigned width; /* columns of the terminal; 0: no limit */
@@ -102,7 +103,10 @@ void report_remarks(const report *r, FILE *out);
 void report_diff(const report *base, const report *new, FILE *out);
 
 /* For programs. */
-void report_json(const report *r, FILE *out);
+enum { REPORT_JSON_TREE = 1, REPORT_JSON_INVERTED = 2, REPORT_JSON_LEAKS = 4 }; /* what is told besides */
+void report_json(const report *r, unsigned views, FILE *out);
+void report_tree_json(const report *r, const hak_tree *tree, const char *name, FILE *out); /* a member */
+void report_leaks_json(const report *r, FILE *out);
 void report_advice_json(const report *r, FILE *out); /* elements of an array */
 void report_csv(const report *r, FILE *out);
 void report_diff_json(const report *base, const report *new, FILE *out);
@@ -110,10 +114,15 @@ void report_diff_json(const report *base, const report *new, FILE *out);
 /* report_format.c: places for people. */
 enum { REPORT_NUMBER = TEXT_NUMBER, REPORT_LINE = 8192 };
 
-/* "function  file:line", or "module+0xoffset". Safe to print. */
+/* "function  file:line", or "module+0xoffset". Safe to print. What is longer than so many columns (a name
+ * alone: 48) loses its templates' arguments, then namespaces in the middle: "std::…::_M_realloc_append". */
 void format_place(char *out, size_t room, const hak_place *place, bool with_line);
-/* "place ← caller ← caller". Safe to print. */
-void format_site(char *out, size_t room, const report *r, const hak_site *site);
+void format_place_within(char *out, size_t room, const hak_place *place, bool with_line, size_t columns);
+size_t format_columns(const char *text); /* that a terminal shows of UTF-8 */
+
+/* report_print.c. "place ← caller ← caller". Safe to print. columns: that it will be cut to; 0: no limit. */
+bool report_is_outermost(const hak_place *place); /* main, or where a thread starts */
+void format_site(char *out, size_t room, const report *r, const hak_site *site, unsigned columns);
 
 /* report_print.c: pieces of tables. */
 const char *report_bold(const report *r);
@@ -122,7 +131,18 @@ const char *report_plain(const report *r);
 void report_cell(FILE *out, const char *text, int width); /* right-aligned by what is seen */
 /* The last column: cut to what the terminal has left beside `before` columns, with the line's end. */
 void report_last(const report *r, FILE *out, const char *text, unsigned before);
+void report_last_site(const report *r, FILE *out, const hak_site *site, unsigned before);
+bool report_fits(const report *r, unsigned columns);    /* the terminal has as many */
+unsigned report_room(const report *r, unsigned before); /* columns of the last one; 0: no limit */
+/* A place with its line, for behind `before` columns. */
+void format_wide_place(char *out, size_t room, const report *r, const hak_place *place, unsigned before);
+/* Words, broken to the terminal, each line behind so many blanks. */
+void report_words(const report *r, FILE *out, const char *text, unsigned indent);
+const char *report_s(uint64_t count);               /* "s" but for one */
 size_t report_shown(const report *r, size_t count); /* rows, by --top */
+bool report_is_part(const report *r);               /* filters or a time leave something out */
+/* A view that was asked for and is empty says so. */
+void report_nothing(const report *r, FILE *out, const char *what);
 /* "  12 more …" in dim, when rows were left out. */
 void report_more(const report *r, FILE *out, size_t more, const char *what);
 

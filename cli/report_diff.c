@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/export.h"
 #include "cli/report.h"
 #include "cli/report_json.h"
 
@@ -160,6 +161,20 @@ static void print_totals(const report *base, const report *new, FILE *out)
     }
 }
 
+static void print_names(const report *base, const report *new, FILE *out)
+{
+    const report *const sides[] = {base, new};
+    for (size_t i = 0; i < HAK_COUNT_OF(sides); i++) {
+        char text[REPORT_LINE], command[REPORT_LINE / 2], path[1024];
+        export_command(command, sizeof command, &sides[i]->traces[0]);
+        format_safe(path, sizeof path, sides[i]->traces[0].path, 0);
+        snprintf(text, sizeof text, "%s  %s", path, command);
+        fputs(i == 0 ? "BASE  " : "NEW   ", out);
+        report_last(new, out, text, 6);
+    }
+    fputc('\n', out);
+}
+
 static const char *format_key(char *out, const report *r, uint64_t value)
 {
     const char *name = r->options->order->name;
@@ -172,7 +187,7 @@ static const char *format_key(char *out, const report *r, uint64_t value)
 
 static void print_pair(const report *base, const report *new, const pair *p, FILE *out)
 {
-    char n[REPORT_NUMBER], text[REPORT_LINE];
+    char n[REPORT_NUMBER];
     uint64_t before = p->base != NULL ? new->options->order->key(p->base) : 0;
     uint64_t after = p->new != NULL ? new->options->order->key(p->new) : 0;
     report_cell(out, p->base != NULL ? format_key(n, new, before) : "–", 11);
@@ -181,26 +196,30 @@ static void print_pair(const report *base, const report *new, const pair *p, FIL
     fputs(change_color(new, before, after), out);
     report_cell(out, p->new == NULL ? "gone" : n, 9);
     fputs(report_plain(new), out);
-    format_site(text, sizeof text, p->new != NULL ? new : base, p->new != NULL ? p->new : p->base);
     fprintf(out, "  ");
-    report_last(new, out, text, 33);
+    report_last_site(p->new != NULL ? new : base, out, p->new != NULL ? p->new : p->base, 33);
 }
 
 void report_diff(const report *base, const report *new, FILE *out)
 {
     size_t count;
     pair *pairs = join(base, new, &count);
+    print_names(base, new, out);
     print_totals(base, new, out);
-    fprintf(out, "\n%s       BASE        NEW   CHANGE  SITE, by change of %s%s\n", report_bold(new),
-            new->options->order->name, report_plain(new));
     size_t changed = 0;
     while (pairs != NULL && changed < count && pairs[changed].change != 0)
         changed++;
+    if (changed != 0)
+        fprintf(out, "\n%s       BASE        NEW   CHANGE  SITE, by change of %s%s\n", report_bold(new),
+                new->options->order->name, report_plain(new));
+    else
+        fprintf(out, "\n  no site differs in %s\n", new->options->order->name);
     size_t shown = pairs != NULL ? report_shown(new, changed) : 0;
     for (size_t i = 0; i < shown; i++)
         print_pair(base, new, &pairs[i], out);
-    report_more(new, out, changed - shown, "changed sites");
-    fprintf(out, "%s  %zu sites unchanged%s\n", report_dim(new), count - changed, report_plain(new));
+    report_more(new, out, changed - shown, "sites that changed");
+    fprintf(out, "%s  %zu site%s unchanged%s\n", report_dim(new), count - changed, report_s(count - changed),
+            report_plain(new));
     free(pairs);
 }
 

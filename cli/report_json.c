@@ -158,21 +158,27 @@ void json_usage(FILE *out, const hak_usage *usage)
     fputc('}', out);
 }
 
+void json_place(FILE *out, const hak_place *place)
+{
+    fputs("\"function\":", out);
+    json_string(out, place->function);
+    fputs(",\"file\":", out);
+    json_string(out, place->file);
+    json_number(out, "line", place->line);
+    fputs(",\"module\":", out);
+    json_string(out, place->module);
+    json_number(out, "offset", place->offset);
+    fprintf(out, ",\"inlined\":%s", place->inlined ? "true" : "false");
+}
+
 void json_frames(FILE *out, const report *r, const hak_site *site)
 {
     const uint32_t *frames = hak_sites_frames(r->sites, site);
     fputs(",\"frames\":[", out);
     for (uint32_t i = 0; i < site->frames_count; i++) {
-        const hak_place *place = hak_places_at(r->places, frames[i]);
-        fputs(i == 0 ? "{\"function\":" : ",{\"function\":", out);
-        json_string(out, place->function);
-        fputs(",\"file\":", out);
-        json_string(out, place->file);
-        json_number(out, "line", place->line);
-        fputs(",\"module\":", out);
-        json_string(out, place->module);
-        json_number(out, "offset", place->offset);
-        fprintf(out, ",\"inlined\":%s}", place->inlined ? "true" : "false");
+        fputs(i == 0 ? "{" : ",{", out);
+        json_place(out, hak_places_at(r->places, frames[i]));
+        fputc('}', out);
     }
     fputc(']', out);
 }
@@ -189,7 +195,7 @@ static void put_site(const report *r, const hak_site *site, FILE *out)
     fputc('}', out);
 }
 
-void report_json(const report *r, FILE *out)
+void report_json(const report *r, unsigned views, FILE *out)
 {
     fprintf(out, "{\"schema\":%d,\"tool\":\"hakmem-report %s\",\"sort\":\"%s\",\"traces\":[", REPORT_SCHEMA,
             HAKMEM_VERSION, r->options->order->name);
@@ -204,7 +210,14 @@ void report_json(const report *r, FILE *out)
         fputs(i == 0 ? "\n" : ",\n", out);
         put_site(r, &r->list[i], out);
     }
-    fputs("]}\n", out);
+    fputc(']', out);
+    if ((views & REPORT_JSON_TREE) != 0)
+        report_tree_json(r, r->tree, "tree", out);
+    if ((views & REPORT_JSON_INVERTED) != 0)
+        report_tree_json(r, r->inverted, "inverted", out);
+    if ((views & REPORT_JSON_LEAKS) != 0)
+        report_leaks_json(r, out);
+    fputs("}\n", out);
 }
 
 /* ---- CSV (RFC 4180) ---- */

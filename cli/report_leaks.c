@@ -1,8 +1,10 @@
 /* report_leaks.c: what was never freed, by whole stack, less what is suppressed. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/report.h"
+#include "cli/report_json.h"
 #include "cli/report_suppress.h"
 
 enum { FRAMES_SHOWN = 8 };
@@ -87,7 +89,7 @@ static void print_leak(const report *r, const leak *at, FILE *out)
     if (node == 0)
         fprintf(out, "    (no call context)\n");
     for (; node != 0 && shown < FRAMES_SHOWN; node = r->tree->nodes[node].parent, shown++) {
-        format_place(text, sizeof text, hak_places_at(r->places, r->tree->nodes[node].place), true);
+        format_wide_place(text, sizeof text, r, hak_places_at(r->places, r->tree->nodes[node].place), 4);
         fprintf(out, "    ");
         report_last(r, out, text, 4);
     }
@@ -109,6 +111,26 @@ static void print_used(const report *r, const used *of, FILE *out)
     }
 }
 
+void report_leaks_json(const report *r, FILE *out)
+{
+    size_t count = 0;
+    leak *list = find_leaks(r, &count, NULL);
+    fprintf(out, ",\n\"leaks_total\":%zu,\"leaks\":[", count);
+    for (size_t i = 0; list != NULL && i < report_shown(r, count); i++) {
+        fprintf(out, "%s{\"bytes\":%" PRIu64, i == 0 ? "\n" : ",\n", list[i].bytes);
+        json_number(out, "blocks", list[i].blocks);
+        fputs(",\"frames\":[", out);
+        for (uint32_t node = list[i].node; node != 0; node = r->tree->nodes[node].parent) {
+            fputs(node == list[i].node ? "{" : ",{", out);
+            json_place(out, hak_places_at(r->places, r->tree->nodes[node].place));
+            fputc('}', out);
+        }
+        fputs("]}", out);
+    }
+    fputc(']', out);
+    free(list);
+}
+
 void report_leaks(const report *r, FILE *out)
 {
     size_t templates =
@@ -127,8 +149,11 @@ void report_leaks(const report *r, FILE *out)
     }
     report_more(r, out, count - shown, "stacks");
     char a[REPORT_NUMBER], b[REPORT_NUMBER];
-    fprintf(out, "\n%s in %s blocks never freed, from %zu stacks.\n", format_bytes(a, bytes),
-            format_count(b, blocks), count);
+    if (count == 0)
+        fprintf(out, "\nEverything was freed%s.\n", templates != 0 ? ", or its leak is known" : "");
+    else
+        fprintf(out, "\n%s in %s block%s never freed, from %zu stack%s.\n", format_bytes(a, bytes),
+                format_count(b, blocks), report_s(blocks), count, report_s(count));
     if (of != NULL && templates != 0)
         print_used(r, of, out);
     free(list);

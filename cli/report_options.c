@@ -76,7 +76,8 @@ const char report_help[] =
     "  --frames=N        functions that tell sites apart, 1 to 16 (3)\n"
     "  --threshold=P     leave out branches of trees below P percent (1)\n"
     "  --wrappers        do not look past malloc-like functions\n"
-    "  --json, --csv     for programs\n"
+    "  --json, --csv     for programs: every figure (--tree, --invert and --leaks add theirs), or the\n"
+    "                    sites\n"
     "  --color=WHEN      auto (default), always, never\n"
     "The trace itself:\n"
     "  --symbolize[=FILE]   write functions, files and lines into the trace (or into a copy)\n"
@@ -298,8 +299,10 @@ static const char *take_option(int option, const char *name, report_arguments *a
     case OPT_FROM:
         return parse_time(optarg, &options->from_ns) ? NULL : "--from takes a time (1.5s, 200ms)";
     case OPT_TO:
+        args->to_given = true;
         return parse_time(optarg, &options->until_ns) ? NULL : "--to takes a time (1.5s, 200ms)";
     case OPT_AT:
+        args->at_given = true;
         return take_at(options, optarg);
     case OPT_FILTER:
         return take_filter(options, optarg);
@@ -325,9 +328,11 @@ static bool take_switch(int option, report_arguments *args)
     case OPT_WRAPPERS:
         return args->options.wrappers = true;
     case OPT_JSON:
+        args->forms_count += args->form != FORM_JSON;
         args->form = FORM_JSON;
         return true;
     case OPT_CSV:
+        args->forms_count += args->form != FORM_CSV;
         args->form = FORM_CSV;
         return true;
     case OPT_VERIFY:
@@ -376,6 +381,54 @@ static void look_at_terminal(report_arguments *args)
         args->options.width = size.ws_col;
 }
 
+static bool has_view(const report_arguments *args, const char *name)
+{
+    for (unsigned i = 0; i < args->views_count; i++) {
+        if (strcmp(args->views[i]->option, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const char *conflict_of_diff(const report_arguments *args, int operands)
+{
+    if (operands != 2)
+        return "--diff takes two traces, BASE and NEW";
+    if (args->checks_count != 0 || args->exports_count != 0)
+        return "--check and --export are for traces, not for differences";
+    if (args->views_count != 0)
+        return "--diff compares sites; other views of both sides are in --diff --html=FILE";
+    if (args->form == FORM_CSV)
+        return "--diff has --json, not --csv";
+    return NULL;
+}
+
+/* Of options that mean nothing together, none is quietly left out. NULL: all is well. */
+static const char *conflict_of(const report_arguments *args, int operands)
+{
+    bool rewrites = args->symbolize || args->anonymized != NULL;
+    if (operands == 0)
+        return "no trace given";
+    if (args->verify && (args->views_count != 0 || args->diff || args->checks_count != 0 ||
+                         args->exports_count != 0 || args->html != NULL || rewrites))
+        return "--verify only reads traces; ask for a report apart from it";
+    if (rewrites && (operands != 1 || args->diff))
+        return "--symbolize and --anonymize take one trace";
+    if (args->at_given && args->to_given)
+        return "--at and --to both say where to end; give one";
+    if (args->options.from_ns > args->options.until_ns)
+        return "--from is later than where it ends";
+    if (args->forms_count > 1)
+        return "--json or --csv, not both";
+    if (args->form == FORM_CSV && args->views_count > has_view(args, "sites"))
+        return "--csv is the table of sites; other views are in --json";
+    if (args->form == FORM_JSON && has_view(args, "function"))
+        return "--function has no --json; --json --tree has all calls";
+    if (args->suppressions != NULL && args->checks_count == 0 && !has_view(args, "leaks"))
+        return "--suppressions is for --leaks and --check=leaked";
+    return args->diff ? conflict_of_diff(args, operands) : NULL;
+}
+
 int report_parse(report_arguments *args, int argc, char **argv)
 {
     *args = (report_arguments){.options = {.order = report_order_named("peak"),
@@ -395,15 +448,10 @@ int report_parse(report_arguments *args, int argc, char **argv)
     }
     if (args->help || args->version)
         return REPORT_FINE;
-    int operands = argc - optind;
-    if (operands == 0)
-        return usage("", "no trace given");
-    if (args->diff && operands != 2)
-        return usage("", "--diff takes two traces, BASE and NEW");
-    if (args->diff && (args->checks_count != 0 || args->exports_count != 0))
-        return usage("", "--check and --export are for traces, not for differences");
-    if ((args->symbolize || args->anonymized != NULL) && (operands != 1 || args->diff))
-        return usage("", "--symbolize and --anonymize take one trace");
+    const char *conflict = conflict_of(args, argc - optind);
+    if (conflict != NULL)
+        return usage("", conflict);
+    args->options.overview = args->views_count == 0;
     look_at_terminal(args);
     return REPORT_FINE;
 }

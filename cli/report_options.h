@@ -20,8 +20,11 @@ enum { REPORT_VIEWS_MAX = 16 };
 typedef struct report_arguments {
     report_options options;
     report_form form;
+    unsigned forms_count; /* that were asked for */
     bool verify;
     bool diff;
+    bool at_given;
+    bool to_given;
     bool help;
     bool version;
     const char *color;

@@ -1,4 +1,4 @@
-/* report_text.c: the report for people, when no other view is asked for: summary, sites, growers, sizes. */
+/* report_text.c: tables of the report for people: sites, growers, sizes. */
 #include "cli/report.h"
 
 #include <inttypes.h>
@@ -6,64 +6,6 @@
 #include <string.h>
 
 enum { GROWERS = 5, BAR_STEPS = 8 };
-
-/* ---- one paragraph per trace ---- */
-
-static void summarize(const report *r, const report_trace *t, FILE *out)
-{
-    const hak_trace_head *head = hak_reader_head(t->reader);
-    const hak_trace_tail *tail = hak_reader_tail(t->reader);
-    const hak_profile *p = t->profile;
-    char name[256], a[REPORT_NUMBER];
-    format_safe(name, sizeof name, *head->program != '\0' ? base_name(head->program) : t->path, 60);
-    fprintf(out, "%s%s%s", report_bold(r), name, report_plain(r));
-    if (head->pid != 0)
-        fprintf(out, " (%" PRIu64 ")", head->pid);
-    fprintf(out, " %s", format_time(a, p->duration_ns));
-    fprintf(out, "  %s%s allocations", head->sample_bytes != 0 ? "about " : "",
-            format_count(a, p->allocations));
-    fprintf(out, "  %s in all", format_bytes(a, p->allocated_bytes));
-    fprintf(out, "  peak heap %s", format_bytes(a, p->peak_bytes));
-    if (p->rss_peak_bytes != 0)
-        fprintf(out, "  peak RSS %s", format_bytes(a, p->rss_peak_bytes));
-    fprintf(out, "\n  never freed %s", format_bytes(a, p->live_bytes));
-    fprintf(out, " in %s blocks", format_count(a, p->live_blocks));
-    fprintf(out, "  temporary %s", format_share(a, p->temporary, p->allocations));
-    fprintf(out, "  peak at %s", format_time(a, p->peak_ns));
-    uint32_t threads;
-    hak_reader_threads(t->reader, &threads);
-    fprintf(out, "  %" PRIu32 " thread%s", threads, threads == 1 ? "" : "s");
-    if (p->failed != 0)
-        fprintf(out, "  %s failed", format_count(a, p->failed));
-    if (p->foreign != 0)
-        fprintf(out, "  %s frees of unknown blocks", format_count(a, p->foreign));
-    if (tail->events_lost != 0)
-        fprintf(out, "  %s%s EVENTS LOST%s", report_bold(r), format_count(a, tail->events_lost),
-                report_plain(r));
-    if (head->sample_bytes != 0)
-        fprintf(out, "  estimated from a sample every %s", format_bytes(a, head->sample_bytes));
-    if (tail->end != HAK_END_PROGRAM)
-        fprintf(out, "  recording ended %s", hak_trace_end_text(tail->end));
-    fprintf(out, "\n");
-    if (tail->walks_checked != 0 && tail->walks_wrong != 0)
-        fprintf(out,
-                "  contexts: %" PRIu64 " of %" PRIu64 " checked stack walks disagreed with the unwinder\n",
-                tail->walks_wrong, tail->walks_checked);
-}
-
-void report_summary(const report *r, FILE *out)
-{
-    for (size_t i = 0; i < r->traces_count; i++)
-        summarize(r, &r->traces[i], out);
-}
-
-void report_remarks(const report *r, FILE *out)
-{
-    unsigned changed = hak_places_changed_modules(r->places);
-    if (changed != 0)
-        fprintf(out, "%s%u file%s changed since the recording: shown without names%s\n", report_dim(r),
-                changed, changed == 1 ? "" : "s", report_plain(r));
-}
 
 /* ---- sites ---- */
 
@@ -119,15 +61,10 @@ static const struct column {
     unsigned from; /* columns that the terminal must have */
     void (*text)(char *out, const hak_site *site);
 } columns[] = {
-    {"CALLS", 9, 0, text_calls},    {"BYTES", 10, 72, text_bytes},  {"AT PEAK", 10, 0, text_peak},
-    {"LEFT", 10, 84, text_left},    {"TEMP", 6, 0, text_temporary}, {"LIFE p50", 9, 78, text_life},
+    {"CALLS", 9, 0, text_calls},    {"BYTES", 10, 72, text_bytes},   {"AT PEAK", 10, 0, text_peak},
+    {"LEFT", 10, 84, text_left},    {"TEMP", 6, 56, text_temporary}, {"LIFE p50", 9, 78, text_life},
     {"EVENTS", 8, 96, text_events},
 };
-
-static bool has_column(const report *r, const struct column *column)
-{
-    return r->options->width == 0 || r->options->width >= column->from;
-}
 
 static unsigned print_titles(const report *r, FILE *out)
 {
@@ -135,7 +72,7 @@ static unsigned print_titles(const report *r, FILE *out)
     unsigned before = 2;
     fprintf(out, "\n%s", report_bold(r));
     for (size_t i = 0; i < HAK_COUNT_OF(columns); i++) {
-        if (!has_column(r, &columns[i]))
+        if (!report_fits(r, columns[i].from))
             continue;
         report_cell(out, columns[i].title, columns[i].width);
         before += (unsigned)columns[i].width;
@@ -153,7 +90,7 @@ static void print_site(const report *r, const hak_site *site, unsigned before, F
     char text[REPORT_LINE];
     const report_order *order = r->options->order;
     for (size_t i = 0; i < HAK_COUNT_OF(columns); i++) {
-        if (!has_column(r, &columns[i]))
+        if (!report_fits(r, columns[i].from))
             continue;
         columns[i].text(text, site);
         report_cell(out, text, columns[i].width);
@@ -162,16 +99,17 @@ static void print_site(const report *r, const hak_site *site, unsigned before, F
         order->text(text, site);
         report_cell(out, text, 10);
     }
-    format_site(text, sizeof text, r, site);
     fprintf(out, "  ");
-    report_last(r, out, text, before);
+    report_last_site(r, out, site, before);
 }
 
 void report_sites_table(const report *r, FILE *out)
 {
     size_t shown = report_shown(r, r->list_count);
-    if (shown == 0)
+    if (shown == 0) {
+        report_nothing(r, out, "nothing was allocated");
         return;
+    }
     unsigned before = print_titles(r, out);
     for (size_t i = 0; i < shown; i++)
         print_site(r, &r->list[i], before, out);
@@ -180,10 +118,14 @@ void report_sites_table(const report *r, FILE *out)
     hak_usage rest = {.calls = 0};
     for (size_t i = shown; i < r->list_count; i++)
         hak_usage_add(&rest, r->list[i].usage);
-    char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER];
-    fprintf(out, "%s  %zu more sites: %s calls, %s, %s at peak (--top=0 shows all)%s\n", report_dim(r),
-            r->list_count - shown, format_count(a, rest.calls), format_bytes(b, rest.bytes),
-            format_bytes(c, rest.at_peak_bytes), report_plain(r));
+    char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER], text[256];
+    size_t more = r->list_count - shown;
+    snprintf(text, sizeof text, "%zu more site%s: %s calls, %s, %s at peak (--top=0 shows all)", more,
+             report_s(more), format_count(a, rest.calls), format_bytes(b, rest.bytes),
+             format_bytes(c, rest.at_peak_bytes));
+    fputs(report_dim(r), out);
+    report_words(r, out, text, 2);
+    fputs(report_plain(r), out);
 }
 
 /* ---- growers: who pays for growth by copying ---- */
@@ -202,6 +144,7 @@ static int by_copied(const void *a, const void *b)
 
 void report_growers(const report *r, FILE *out)
 {
+    bool wide = report_fits(r, 64);
     const hak_site **growers = calloc(r->list_count + 1, sizeof *growers);
     size_t count = 0;
     if (growers == NULL)
@@ -212,24 +155,27 @@ void report_growers(const report *r, FILE *out)
     }
     if (count != 0) {
         qsort(growers, count, sizeof *growers, by_copied);
-        fprintf(out, "\n%s  REGROWN   MOVED    COPIED   LARGEST  GROWS AT%s\n", report_bold(r),
-                report_plain(r));
+        fprintf(out, "\n%s  REGROWN%s    COPIED%s  GROWS AT%s\n", report_bold(r), wide ? "   MOVED" : "",
+                wide ? "   LARGEST" : "", report_plain(r));
     }
     size_t shown = report_shown(r, count);
     if (r->options->top != 0 && shown > GROWERS)
         shown = GROWERS;
     for (size_t i = 0; i < count && i < shown; i++) {
         const hak_usage *u = growers[i]->usage;
-        char n[REPORT_NUMBER], text[REPORT_LINE];
+        char n[REPORT_NUMBER];
         report_cell(out, format_count(n, u->reallocs + u->grown), 9);
-        report_cell(out, format_share(n, u->moved + u->grown, u->reallocs + u->grown), 8);
+        if (wide)
+            report_cell(out, format_share(n, u->moved + u->grown, u->reallocs + u->grown), 8);
         report_cell(out, format_bytes(n, copied(growers[i])), 10);
-        report_cell(out, format_bytes(n, u->size_max_bytes), 10);
-        format_site(text, sizeof text, r, growers[i]);
+        if (wide)
+            report_cell(out, format_bytes(n, u->size_max_bytes), 10);
         fprintf(out, "  ");
-        report_last(r, out, text, 39);
+        report_last_site(r, out, growers[i], wide ? 39 : 21);
     }
     report_more(r, out, count - shown, "that grow");
+    if (count == 0 && !r->options->overview)
+        report_nothing(r, out, "nothing grew by copying");
     free(growers);
 }
 
@@ -257,8 +203,11 @@ void report_sizes(const report *r, FILE *out)
         most = calls[i] > most ? calls[i] : most;
         last = calls[i] != 0 ? i : last;
     }
-    if (most == 0)
+    if (most == 0) {
+        if (!r->options->overview)
+            report_nothing(r, out, "nothing was allocated");
         return;
+    }
     fprintf(out, "\n%sSizes%s", report_bold(r), report_plain(r));
     unsigned used = 5;
     for (unsigned i = 0; i <= last; i++) {

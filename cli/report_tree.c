@@ -1,9 +1,10 @@
 /* report_tree.c: the call tree from either end, and one function's callers and callees. */
-#include "cli/report.h"
-
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/report.h"
+#include "cli/report_json.h"
 #include "replay/names.h"
 
 enum { INDENT_MAX = 40, BEFORE = 6 + 11 + 2, ROWS = 12, CHILDREN_MAX = 4096 };
@@ -26,6 +27,10 @@ static const char *weight_title(const report *r)
     return titles[weight_of(r)];
 }
 
+static const char *const nothing[HAK_WEIGHT_COUNT] = {"nothing was allocated", "nothing was allocated",
+                                                      "nothing was live at the peak",
+                                                      "nothing was left unfreed", "nothing was temporary"};
+
 /* ---- tree ---- */
 
 typedef struct walk {
@@ -34,6 +39,7 @@ typedef struct walk {
     FILE *out;
     uint64_t least; /* weight of what is shown */
     size_t left;    /* rows; --top=0: no limit */
+    bool inverted;  /* what called main is the same for all */
 } walk;
 
 static const hak_tree *sorting;
@@ -78,8 +84,10 @@ static void print_node(walk *w, uint32_t node, const char *indent, const char *b
     report_cell(w->out, format_share(n, value, w->tree->sums[0].of[weight_of(r)]), 6);
     report_cell(w->out, format_weight(n, r, value), 11);
     const hak_place *at = hak_places_at(r->places, w->tree->nodes[node].place);
-    format_place(place, sizeof place, at, true);
-    snprintf(text, sizeof text, "%s%s%s%s", indent, branch, place, at->inlined ? " (inlined)" : "");
+    const char *inlined = at->inlined ? " (inlined)" : "";
+    unsigned deep = (unsigned)(format_columns(indent) + format_columns(branch) + strlen(inlined));
+    format_wide_place(place, sizeof place, r, at, BEFORE + deep);
+    snprintf(text, sizeof text, "%s%s%s%s", indent, branch, place, inlined);
     fprintf(w->out, "  ");
     report_last(r, w->out, text, BEFORE);
 }
@@ -90,6 +98,9 @@ static void print_below(walk *w, uint32_t node, const char *indent, unsigned dep
 {
     for (;;) {
         size_t count;
+        if (w->inverted && node != 0 &&
+            report_is_outermost(hak_places_at(w->r->places, w->tree->nodes[node].place)))
+            return;
         uint32_t *children = children_of(w, node, &count);
         if (children == NULL || count == 0 || w->left == 0) {
             free(children);
@@ -115,8 +126,15 @@ static void print_tree(const report *r, const hak_tree *tree, const char *title,
 {
     enum { UNLIMITED = 1000000 };
     uint64_t all = tree->sums[0].of[weight_of(r)];
-    walk w = {
-        .r = r, .tree = tree, .out = out, .left = r->options->top != 0 ? r->options->top * 5 : UNLIMITED};
+    if (all == 0) {
+        report_nothing(r, out, nothing[weight_of(r)]);
+        return;
+    }
+    walk w = {.r = r,
+              .tree = tree,
+              .out = out,
+              .left = r->options->top != 0 ? r->options->top * 5 : UNLIMITED,
+              .inverted = tree == r->inverted};
     w.least = (uint64_t)((double)all * r->options->threshold_percent / 100);
     w.least = w.least == 0 ? 1 : w.least;
     fprintf(out, "\n%s SHARE", report_bold(r));
@@ -126,6 +144,34 @@ static void print_tree(const report *r, const hak_tree *tree, const char *title,
     if (w.left == 0)
         fprintf(out, "%s  more branches (--top=0 shows all from --threshold on)%s\n", report_dim(r),
                 report_plain(r));
+}
+
+/* Nodes by number, the root first and each behind its parent; branches below the threshold are left out. */
+void report_tree_json(const report *r, const hak_tree *tree, const char *name, FILE *out)
+{
+    static const char *const weights[HAK_WEIGHT_COUNT] = {"bytes", "calls", "at_peak_bytes", "live_bytes",
+                                                          "temporary"};
+    uint32_t *number = calloc(tree->count, sizeof *number);
+    uint32_t count = 0;
+    double least = (double)tree->sums[0].of[weight_of(r)] * r->options->threshold_percent / 100;
+    fprintf(out, ",\n\"%s\":[", name);
+    for (uint32_t i = 0; number != NULL && i < tree->count; i++) {
+        const hak_tree_node *node = &tree->nodes[i];
+        if (i != 0 && (tree->sums[i].of[weight_of(r)] == 0 || (double)tree->sums[i].of[weight_of(r)] < least))
+            continue;
+        if (i == 0)
+            fputs("\n{\"parent\":null", out);
+        else
+            fprintf(out, ",\n{\"parent\":%" PRIu32 ",", number[node->parent]);
+        if (i != 0)
+            json_place(out, hak_places_at(r->places, node->place));
+        for (unsigned w = 0; w < HAK_WEIGHT_COUNT; w++)
+            json_number(out, weights[w], tree->sums[i].of[w]);
+        fputc('}', out);
+        number[i] = count++;
+    }
+    fputc(']', out);
+    free(number);
 }
 
 void report_tree(const report *r, FILE *out)
@@ -185,7 +231,7 @@ static void print_table(const report *r, table *t, uint64_t whole, const char *t
         char n[REPORT_NUMBER], place[2048];
         report_cell(out, format_share(n, t->of[t->used[i]], whole), 6);
         report_cell(out, format_weight(n, r, t->of[t->used[i]]), 11);
-        format_place(place, sizeof place, hak_places_at(r->places, t->used[i]), true);
+        format_wide_place(place, sizeof place, r, hak_places_at(r->places, t->used[i]), BEFORE);
         fprintf(out, "  ");
         report_last(r, out, place, BEFORE);
     }

@@ -35,19 +35,43 @@ const char *hak_name_bare(const char *function, const char **end)
     return start;
 }
 
-void hak_name_last(const char *function, char *out, size_t room)
+/* Starts of the last component and of the one before it, NULL without one. */
+static const char *last_components(const char *start, const char *end, const char **owner)
 {
     int depth = 0;
-    const char *end;
-    const char *from = hak_name_bare(function, &end);
-    for (const char *at = from; at + 1 < end; at++) {
+    const char *from = start;
+    *owner = NULL;
+    for (const char *at = start; at + 1 < end; at++) {
         if (*at == '<')
             depth++;
         else if (*at == '>')
             depth -= depth > 0;
-        else if (depth == 0 && at[0] == ':' && at[1] == ':')
+        else if (depth == 0 && at[0] == ':' && at[1] == ':') {
+            *owner = from;
             from = at + 2;
+        }
     }
+    return from;
+}
+
+void hak_name_owner(const char *function, char *out, size_t room)
+{
+    const char *end;
+    const char *owner;
+    const char *start = hak_name_bare(function, &end);
+    const char *last = last_components(start, end, &owner);
+    size_t n = 0;
+    for (; owner != NULL && owner + 2 < last && *owner != '<' && n + 1 < room; owner++)
+        out[n++] = *owner;
+    out[n] = '\0';
+}
+
+void hak_name_last(const char *function, char *out, size_t room)
+{
+    const char *end;
+    const char *owner;
+    const char *start = hak_name_bare(function, &end);
+    const char *from = last_components(start, end, &owner);
     size_t n = 0;
     for (; from < end && *from != '@' && n + 1 < room; from++) {
         if (*from == '<' && n != 0)

@@ -213,6 +213,7 @@ void hak_usage_add(hak_usage *a, const hak_usage *b)
     a->at_peak_bytes += b->at_peak_bytes;
     a->at_peak_blocks += b->at_peak_blocks;
     a->temporary += b->temporary;
+    a->temporary_deleted += b->temporary_deleted;
     a->freed += b->freed;
     a->freed_remotely += b->freed_remotely;
     a->failed += b->failed;

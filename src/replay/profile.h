@@ -22,10 +22,11 @@ typedef struct hak_usage {
     uint32_t live_blocks;
     uint32_t max_blocks;
     uint64_t size_max_bytes;
-    uint64_t freed;         /* by free; not those that a realloc ended */
-    uint64_t life_ns;       /* sum over freed blocks */
-    uint64_t temporary;     /* freed before the allocating thread had allocated often enough again */
-    uint64_t at_peak_bytes; /* live when the whole heap was greatest */
+    uint64_t freed;             /* by free; not those that a realloc ended */
+    uint64_t life_ns;           /* sum over freed blocks */
+    uint64_t temporary;         /* freed before the allocating thread had allocated often enough again */
+    uint64_t temporary_deleted; /* of these, by operator delete */
+    uint64_t at_peak_bytes;     /* live when the whole heap was greatest */
     uint32_t at_peak_blocks;
     uint32_t failed;
     uint64_t freed_remotely; /* of the freed, by another thread than allocated them */
@@ -45,7 +46,6 @@ typedef struct hak_profile_context {
     uint32_t node;        /* the reader's context */
     hak_usage usage;
     uint64_t first_ns;
-    uint64_t reserved;
 } hak_profile_context;
 
 typedef struct hak_profile_thread {

@@ -207,6 +207,7 @@ static void free_block(hak_build *b, const hak_event *event, uint64_t number)
     if (b->weigher.mean_bytes == 0 && /* a sample does not tell what came in between */
         b->threads[ended.thread].turn - ended.birth_turn <= b->options.temporary) {
         usage->temporary++;
+        usage->temporary_deleted += event->op == HAK_OP_DELETE || event->op == HAK_OP_DELETE_ARRAY;
         p->temporary++;
     }
     record_life(b, context, event->time_ns - ended.birth_ns, number - ended.birth_event);

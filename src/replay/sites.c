@@ -105,6 +105,11 @@ static bool own_sums(hak_sites *sites, hak_site *site)
     return true;
 }
 
+static uint64_t to_advise(const hak_usage *usage)
+{
+    return usage->moved + usage->grown + usage->temporary;
+}
+
 static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_context *context)
 {
     uint32_t frames[HAK_SITE_MAX_FRAMES];
@@ -122,6 +127,8 @@ static bool add_context(hak_sites *sites, hak_stacks *stacks, hak_profile_contex
         hak_usage_add(site->usage, &context->usage);
         hak_lives_add(site->lives->all, &context->lives);
     }
+    if (site->contexts == 0 || to_advise(&context->usage) > to_advise(&site->typical->usage))
+        site->typical = context;
     site->contexts++;
     return true;
 }

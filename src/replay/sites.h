@@ -10,11 +10,12 @@
 
 /* Calls from one place (the first that is no wrapper) by one chain of callers. */
 typedef struct hak_site {
-    hak_usage *usage;      /* of its context; once there are several, the sites' own sum */
-    hak_lives *lives;      /* likewise */
-    uint32_t frames;       /* first of its frames; see hak_sites_frames */
-    uint32_t frames_count; /* 0: allocations without a context */
-    uint32_t contexts;     /* merged here */
+    hak_usage *usage;                   /* of its context; once there are several, the sites' own sum */
+    hak_lives *lives;                   /* likewise */
+    uint32_t frames;                    /* first of its frames; see hak_sites_frames */
+    uint32_t frames_count;              /* 0: allocations without a context */
+    uint32_t contexts;                  /* merged here */
+    const hak_profile_context *typical; /* of these, the one with most to advise on: growth, brief lives */
 } hak_site;
 
 typedef struct hak_sites hak_sites;

@@ -54,13 +54,14 @@ static void block_begins(hak_events *events, hak_consumer *consumer, uint32_t sl
         events->peak_bytes = events->live_bytes;
 }
 
-static void block_ends(hak_events *events, const hak_consumer *consumer, uint32_t slot)
+/* freed: by free; what a realloc ends goes on as another block. */
+static void block_ends(hak_events *events, const hak_consumer *consumer, uint32_t slot, bool freed)
 {
     if (slot >= events->blocks_room)
         return;
     const hak_block *block = &events->blocks[slot];
     events->live_bytes -= block->weight * block->size_bytes;
-    if (events->weigher.mean_bytes == 0 && block->thread == consumer->thread &&
+    if (freed && events->weigher.mean_bytes == 0 && block->thread == consumer->thread &&
         block->ordinal == consumer->allocations)
         events->temporary++;
 }
@@ -78,7 +79,7 @@ static bool slot_begins(hak_events *events, hak_consumer *consumer, uint64_t add
         hak_event unseen = {
             .time_ns = event->time_ns, .slot_old = lost, .thread = event->thread, .op = HAK_OP_FREE};
         hak_writer_event(events->writer, &unseen);
-        block_ends(events, consumer, lost);
+        block_ends(events, consumer, lost, true);
     }
     event->slot = slot;
     return true;
@@ -155,7 +156,7 @@ static bool put_realloc(hak_events *events, hak_consumer *consumer, const hak_re
         return true;
     }
     if (event->slot_old != HAK_SLOT_NONE)
-        block_ends(events, consumer, event->slot_old);
+        block_ends(events, consumer, event->slot_old, record->address == 0);
     consumer->allocations++;
     if (record->address != 0)
         slot_begins(events, consumer, record->address, event, true);
@@ -180,7 +181,7 @@ static void put_free(hak_events *events, hak_consumer *consumer, const hak_recor
         if (event->slot_old == HAK_SLOT_NONE)
             event->flags |= HAK_EVENT_FOREIGN;
         else
-            block_ends(events, consumer, event->slot_old);
+            block_ends(events, consumer, event->slot_old, true);
     }
     hak_writer_event(events->writer, event);
 }

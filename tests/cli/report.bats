@@ -64,6 +64,16 @@ load report_app
     [ "$(grep -c '(4711)' <<< "$output")" -eq 2 ]
 }
 
+@test "a tree of processes: children stand below their parents, the greatest heaps are chosen" {
+    for i in 1 2 3; do
+        printf 'malloc 1 %d 0x10\nend 9\n' $((i * 100)) | "$HAKMEM_BIN/make_trace" "$i.gz"
+    done
+    run "$report" --sites 1.gz 2.gz 3.gz
+    [[ "$output" == "3 processes  3 allocations  600 B in all  sum of their peak heaps 600 B"* ]]
+    run "$report" --sites --top=1 1.gz 2.gz 3.gz
+    [[ "$output" == *"300 B     300 B"*"2 more with smaller heaps (--top=0 shows all)"* ]]
+}
+
 @test "verify: whole is 0, anything else is 2 and says where" {
     run --separate-stderr "$report" --verify "$data/app.gz"
     [ "$status" -eq 0 ]
@@ -122,11 +132,18 @@ load report_app
     done
 }
 
-@test "a table fits the terminal" {
-    COLUMNS=90 run "$report" "$data/app.gz"
-    while IFS= read -r line; do
-        [ "${#line}" -le 90 ] || [[ "$line" == *"allocations"* || "$line" == Sizes* ]]
-    done <<< "$output"
+@test "every view fits the terminal" {
+    for columns in 60 80 200; do
+        for view in --sites --tree --invert --function=main --leaks --temporary --lifetimes --growers --sizes --threads \
+            --sort=fragmentation --frames=16 "--wrappers $data/app.gz" "--diff $data/app.gz"; do
+            # shellcheck disable=SC2086
+            COLUMNS=$columns run "$report" $view "$data/app.gz"
+            [ "$status" -eq 0 ]
+            while IFS= read -r line; do
+                [ "${#line}" -le "$columns" ] || [[ "$line" == "    hakmem-"* ]]
+            done <<< "$output"
+        done
+    done
     run env TERM=xterm "$report" --color=always "$data/app.gz"
     [[ "$output" == *$'\033[1m'* ]]
     run env "$report" "$data/app.gz"
@@ -143,6 +160,14 @@ load report_app
     [ "$status" -eq 2 ]
     run "$report" --sort=nonsense "$data/app.gz"
     [ "$status" -eq 2 ]
+    for wrong in '--json --csv' '--csv --tree' '--verify --tree' '--at=peak --to=1s' '--from=2s --to=1s' '--json --function=main' \
+        '--suppressions=/dev/null' "--diff --tree $data/app.gz" "--diff --csv $data/app.gz" '--diff' "--symbolize $data/app.gz"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr "$report" $wrong "$data/app.gz"
+        [ "$status" -eq 2 ]
+        [ -z "$output" ]
+        [[ "$stderr" == "hakmem-report: --"*"; see hakmem-report --help" ]]
+    done
     run "$report" --top=-1 "$data/app.gz"
     [ "$status" -eq 2 ]
     [[ "$output" == "hakmem-report: --top takes a number: --top=-1; see hakmem-report --help" ]]

@@ -58,6 +58,39 @@ END
     done
 }
 
+@test "long names lose what says least: arguments of templates, then namespaces in the middle" {
+    cat > names.c <<'END'
+#include <stdlib.h>
+__attribute__((noinline)) void *grow(void) __asm__("_ZNSt6vectorINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEESaIS5_EE17_M_realloc_appendIJRKS5_EEEvDpOT_");
+__attribute__((noinline)) void *deep(void) __asm__("_ZN9warehouse6detail8indexing10OrderIndexINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEiE6insertERKS7_i");
+__attribute__((noinline)) void *anon(void) __asm__("_ZN12_GLOBAL__N_15Store4takeEi");
+__attribute__((noinline)) void *oper(void) __asm__("_ZN5StorelsEi");
+__attribute__((noinline)) void *lambda(void) __asm__("_ZZ4workiENKUliE_clEi");
+void *grow(void) { return (char *)malloc(1) + 1; }
+void *deep(void) { return (char *)malloc(1) + 1; }
+void *anon(void) { return (char *)malloc(1) + 1; }
+void *oper(void) { return (char *)malloc(1) + 1; }
+void *lambda(void) { return (char *)malloc(1) + 1; }
+int main(void) { return grow() == deep() || anon() == oper() || lambda() == 0; }
+END
+    gcc -O1 -no-pie -o names names.c
+    shown() { # shown COLUMNS SYMBOL TEXT
+        trace_at names "$2"
+        COLUMNS=$1 run "$report" --wrappers --sites made.gz
+        [[ "$output" == *"  $3"* ]] || { echo "$output"; false; }
+    }
+    grow=_ZNSt6vectorINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEESaIS5_EE17_M_realloc_appendIJRKS5_EEEvDpOT_
+    deep=_ZN9warehouse6detail8indexing10OrderIndexINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEiE6insertERKS7_i
+    shown 120 "$grow" 'std::vector<…>::_M_realloc_append<…>'
+    shown 80 "$grow" 'std::…::_M_realloc_append'
+    shown 160 "$deep" 'warehouse::detail::indexing::OrderIndex<std::string, int>::insert'
+    shown 95 "$deep" 'warehouse::…::OrderIndex<…>::insert'
+    shown 80 "$deep" 'warehouse::…::insert'
+    shown 80 _ZN12_GLOBAL__N_15Store4takeEi '{anonymous}::Store::take'
+    shown 80 _ZN5StorelsEi 'Store::operator<<'
+    shown 80 _ZZ4workiENKUliE_clEi 'work::{lambda}'
+}
+
 @test "a debug file beside a stripped program is found" {
     inlined prog
     objcopy --only-keep-debug prog prog.debug

@@ -33,7 +33,7 @@ load report_app
     [[ "$output" == *"17.3 KiB in 49 blocks never freed, from 2 stacks."* ]]
     printf '# known\nrace:other\nleak:^temp(int)\n' > known.supp
     run "$report" --leaks --suppressions=known.supp "$data/app.gz"
-    [[ "$output" == *"12.4 KiB in 48 blocks never freed, from 1 stacks."* ]]
+    [[ "$output" == *"12.4 KiB in 48 blocks never freed, from 1 stack."* ]]
     [[ "$output" == *"Suppressions used:"*"      1       5000 ^temp(int)"* ]]
     for template in 'leak:Cache::*int' 'leak:app.cc' 'leak:/app$' 'leak:^main$'; do
         printf '%s\n' "$template" > one.supp
@@ -43,6 +43,13 @@ load report_app
     printf 'leak:add$\nleak:^int\n' > none.supp
     run "$report" --leaks --suppressions=none.supp "$data/app.gz"
     [[ "$output" == *"49 blocks never freed, from 2 stacks."* ]]
+    echo 'leak:*' > all.supp
+    run "$report" --leaks --suppressions=all.supp "$data/app.gz"
+    [[ "$output" == *"Everything was freed, or its leak is known."* ]]
+    "$report" --json --leaks --tree --invert --threshold=0 "$data/app.gz" > result.json
+    json "[(l['bytes'], l['blocks'], l['frames'][0]['function']) for l in r['leaks']] == [(12720, 48, 'Cache::add(int)'), (5000, 1, 'temp(int)')]"
+    json "r['tree'][0]['calls'] == 101 and r['tree'][0]['parent'] is None and [n['calls'] for n in r['tree'] if n['parent'] == 1] == [50, 51]"
+    json "all(n['parent'] < i for i, n in enumerate(r['inverted']) if i)"
     echo nonsense > bad.supp
     run "$report" --leaks --suppressions=bad.supp "$data/app.gz"
     [ "$status" -eq 2 ]
@@ -61,6 +68,22 @@ load report_app
     run "$report" --lifetimes --growers --sizes --threads "$data/app.gz"
     [[ "$output" == *"exit"*"GROWS AT"*"Sizes  ≤16"*"OF OTHERS  THREAD"*"FROM → FREED BY"*"4711 main → 4712 worker"* ]]
     [[ "$output" != *"LIFE p50"* ]]
+}
+
+@test "a view with nothing in it says so" {
+    printf 'malloc 1 100 0x10\nmalloc 2 8 0x10\nfree 1\nfree 2\nend 9\n' | "$HAKMEM_BIN/make_trace" n.gz
+    for pair in '--growers:nothing grew by copying' '--leaks:Everything was freed.' '--temporary --from=1s:0 of 0 allocations (0%)' \
+        '--tree --sort=live:nothing was left unfreed' '--advice:no advice' '--filter=function:nowhere:nothing was allocated in what' \
+        '--sites --from=1s:nothing was allocated in what' '--lifetimes --from=1s:nothing was allocated in what' '--function=nowhere:No function'; do
+        # shellcheck disable=SC2086
+        run "$report" ${pair%:*} n.gz
+        [ "$status" -eq 0 ]
+        [[ "$output" == *"${pair##*:}"* ]]
+    done
+    run "$report" --threads n.gz
+    [[ "$output" == *"OF OTHERS  THREAD"* ]]
+    run "$report" n.gz
+    [[ "$output" != *"nothing"* && "$output" != *"no advice"* && "$output" != *"THREAD"* ]]
 }
 
 @test "growers: five, and how many more; --top=0 shows all" {
@@ -133,7 +156,7 @@ load report_app
     [[ "$output" == *"allocations          101        101          ="* ]]
     [[ "$output" == *"allocated       18.5 KiB   86.8 KiB    +369.0%"* ]]
     [[ "$output" == *"12.5 KiB   80.7 KiB  +548.5%  Cache::add"* ]]
-    [[ "$output" == *"1 sites unchanged"* ]]
+    [[ "$output" == *"1 site unchanged"* ]]
     "$report" --diff --json "$data/app.gz" new.gz > d.json
     python3 -c "import json; d = json.load(open('d.json')); assert d['totals']['allocated'] == [18950, 88880], d['totals']"
     run "$report" --diff "$data/app.gz"
@@ -144,7 +167,7 @@ load report_app
     awk 'BEGIN { for (i = 1; i <= 1000; i++) print "malloc 1 64 0x10\nfree 1"
                  print "end 9" }' | "$HAKMEM_BIN/make_trace" reuse.gz
     run "$report" --advice reuse.gz
-    [[ "$output" == *"reuse a buffer: 100% of its blocks, 64 B at most, are freed before the next allocation; saves 1.00 K allocations (100% of all)"* ]]
+    [[ "$output" == *"reuse a buffer: 100% of its blocks, 64 B at most, are freed by free() before the next allocation; saves 1.00 K allocations (100% of all)"* ]]
     awk 'BEGIN { print "malloc 1 1000 0x20"
                  for (i = 2; i <= 200; i++) print "realloc", i - 1, i, i * 1000, "0x20"
                  print "end 9" }' | "$HAKMEM_BIN/make_trace" grow.gz
@@ -163,6 +186,69 @@ load report_app
     printf 'malloc 1 64 0x10\nend 9\n' | "$HAKMEM_BIN/make_trace" none.gz
     run "$report" --advice none.gz
     [[ "$output" != *Advice* ]]
+}
+
+@test "advice on a real program: each kind at its line, with who frees, where else to keep a buffer, and the policy's commands" {
+    [ -e "$HAKMEM_LIB/libhakmem-trace.so" ] || skip "nothing is preloaded in this build"
+    cat > shop.cc <<'END'
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+static volatile char sink;
+struct Basket {
+    __attribute__((noinline)) int count(int n) {
+        std::vector<int> scratch(static_cast<size_t>(n)); // line 8: reuse
+        return scratch[static_cast<size_t>(n) / 2] + n;
+    }
+};
+__attribute__((noinline)) static void collect(std::vector<double> &out) {
+    for (int i = 0; i < 100000; i++)
+        out.push_back(i); // line 14: reserve
+}
+__attribute__((noinline)) static char *letter() {
+    return new char[300]; // line 17: freed by another thread
+}
+__attribute__((noinline)) static char *node() {
+    return static_cast<char *>(malloc(64)); // line 20: pins slabs
+}
+__attribute__((noinline)) static char *arena() {
+    return static_cast<char *>(malloc(64u << 20)); // line 23: huge pages
+}
+int main() {
+    Basket basket;
+    char *big = arena();
+    for (int i = 0; i < 2000; i++)
+        sink = static_cast<char>(basket.count(100)); // line 29: or here
+    std::vector<double> numbers;
+    collect(numbers);
+    std::vector<char *> letters, nodes;
+    letters.reserve(2000);
+    nodes.reserve(100000);
+    for (int i = 0; i < 2000; i++)
+        letters.push_back(letter());
+    std::thread([&] { for (char *l : letters) delete[] l; }).join();
+    for (int i = 0; i < 100000; i++)
+        nodes.push_back(node());
+    for (size_t i = 0; i < nodes.size(); i++)
+        if (i % 1000 != 0)
+            free(nodes[i]);
+    big[0] = sink;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return big[1];
+}
+END
+    g++ -std=c++17 -g -O1 -o shop shop.cc -pthread
+    "$HAKMEM_BIN/hakmem-trace" -q -o shop.gz ./shop
+    run "$report" --advice --top=0 shop.gz
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"Basket::count  shop.cc:8 ← main"*"reuse a buffer: 100% of its blocks, 400 B at most, are freed by ~vector() before the next allocation; keep one std::vector here or in main (shop.cc:29); saves 2.00 K allocations"* ]]
+    [[ "$output" == *"collect  shop.cc:14 ← main"*"reserve: a std::vector grows to 1.00 MiB by copying; saves 17 allocations"* ]]
+    [[ "$output" == *"letter  shop.cc:17 ← main"*"freed by another thread: 100% of its blocks"*"saves 2.00 K remote frees"* ]]
+    [[ "$output" == *"node  shop.cc:20 ← main"*"pins slabs: at most 100 K live blocks keep "*" of free memory from being given back"* ]]
+    [[ "$output" == *"arena  shop.cc:23 ← main"*"huge pages would serve: 64.0 MiB"*"saves about 16.4 K page faults"* ]]
+    [[ "$output" == *"hakmem-replay --mode=learning shop.gz --export=app.policy"*"hakmem-policy explain app.policy shop+0x"* ]]
 }
 
 @test "budgets: 0 when they hold, 1 with a line for each that does not, 2 when not understood" {
