@@ -238,7 +238,28 @@ static void table_row(FILE *out, const hak_compare_row *row)
     fprintf(out, "<td>%llu</td></tr>\n", (unsigned long long)m->minor_faults);
 }
 
-static void section(FILE *out, const hak_replayed *replayed)
+/* As the terminal shows it. */
+static void best_lines(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *lines = open_memstream(&text, &len);
+    if (lines == NULL)
+        return;
+    hak_replay_print_best(lines, replayed, setup);
+    if (fclose(lines) == 0 && len != 0) {
+        fputs("<pre class=\"best\">", out);
+        for (char *rest = text + 1, *line;
+             (line = strsep(&rest, "\n")) != NULL;) { /* a blank line comes first */
+            put_text(out, line);
+            putc('\n', out);
+        }
+        fputs("</pre>\n", out);
+    }
+    free(text);
+}
+
+static void section(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup)
 {
     static const char *const points[] = {
 #define X(name, text) text,
@@ -260,7 +281,9 @@ static void section(FILE *out, const hak_replayed *replayed)
           out);
     for (size_t i = 0; i < compare->row_count; i++)
         table_row(out, &compare->rows[i]);
-    fputs("</table><p class=\"legend\">", out);
+    fputs("</table>\n", out);
+    best_lines(out, replayed, setup);
+    fputs("<p class=\"legend\">", out);
     for (size_t i = 0; i < compare->row_count; i++) {
         if (compare->rows[i].detail == NULL)
             continue;
@@ -284,7 +307,7 @@ static void page(FILE *out, const hak_replayed *all, size_t count, const hak_rep
             "<p>%u interleaved rounds of %u passes; touch: %s; order: %s. * significant (95%%).</p>\n",
             style, setup->rounds, setup->repeats, setup->touch, setup->order);
     for (size_t i = 0; i < count; i++)
-        section(out, &all[i]);
+        section(out, &all[i], setup);
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < all[i].compare.row_count; k++)
             if (all[i].compare.rows[k].detail != NULL) {

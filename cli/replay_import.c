@@ -45,7 +45,7 @@ static void print_help(void)
 /* "systemui.trace.gz" for "/some/where/systemui.zip". */
 static void default_output(const char *from, char *to, size_t to_bytes)
 {
-    static const char *const endings[] = {".gz",  ".zst", ".zip", ".txt",   ".rep",
+    static const char *const endings[] = {".gz",  ".zst", ".xz",  ".zip",   ".txt",   ".rep",
                                           ".ops", ".csv", ".log", ".trace", ".script"};
     const char *base = base_name(from);
     size_t len = strlen(base);

@@ -137,20 +137,21 @@ static void json_targets(FILE *out, const hak_replayed *replayed)
     }
 }
 
-static void json_trace(FILE *out, const hak_replayed *replayed)
+static void json_trace(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup)
 {
     const hak_workload_info *info = &replayed->info;
     fputs("    {\"trace\": ", out);
     json_string(out, replayed->path);
     fputs(", \"program\": ", out);
     json_string(out, replayed->program);
-    fprintf(
-        out,
-        ", \"operations\": %llu, \"allocations\": %llu, \"threads\": %u, \"threads_max\": %u, "
-        "\"live_max_bytes\": %llu, \"live_max_blocks\": %llu, \"cross_thread_frees\": %llu, \"targets\": [\n",
-        (unsigned long long)info->operations, (unsigned long long)info->allocations, info->threads,
-        info->threads_max, (unsigned long long)info->live_max_bytes,
-        (unsigned long long)info->live_max_blocks, (unsigned long long)info->cross_thread_frees);
+    fprintf(out,
+            ", \"operations\": %llu, \"allocations\": %llu, \"threads\": %u, \"threads_max\": %u, "
+            "\"live_max_bytes\": %llu, \"live_max_blocks\": %llu, \"cross_thread_frees\": %llu, ",
+            (unsigned long long)info->operations, (unsigned long long)info->allocations, info->threads,
+            info->threads_max, (unsigned long long)info->live_max_bytes,
+            (unsigned long long)info->live_max_blocks, (unsigned long long)info->cross_thread_frees);
+    hak_replay_json_best(out, replayed, setup);
+    fputs("\"targets\": [\n", out);
     json_targets(out, replayed);
     fputs("    ]}", out);
 }
@@ -169,7 +170,7 @@ void hak_replay_print_json(FILE *out, const hak_replayed *all, size_t count, con
     }
     fputs("  \"traces\": [\n", out);
     for (size_t i = 0; i < count; i++) {
-        json_trace(out, &all[i]);
+        json_trace(out, &all[i], setup);
         fputs(i + 1 < count ? ",\n" : "\n", out);
     }
     fputs("  ]}\n", out);

@@ -222,6 +222,7 @@ void hak_replay_print_table(FILE *out, const hak_replayed *replayed, const hak_r
     if (strcmp(setup->touch, "none") == 0)
         fputs("Blocks were not touched, so resident memory says nothing and is not shown.\n", out);
     print_detail(out, replayed, setup, width);
+    hak_replay_print_best(out, replayed, setup);
 }
 
 /* Geometric mean over the traces in which the target and its ratio exist; 0 if none. */

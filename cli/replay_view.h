@@ -30,6 +30,11 @@ typedef struct hak_replay_setup {
 
 void hak_replay_print_table(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup);
 
+/* Which targets serve the trace best, and the mode to set; nothing with fewer rounds than intervals need. The
+ * JSON is a member and a comma. */
+void hak_replay_print_best(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup);
+void hak_replay_json_best(FILE *out, const hak_replayed *replayed, const hak_replay_setup *setup);
+
 /* All traces together: geometric means of the ratios. For two traces or more. */
 void hak_replay_print_summary(FILE *out, const hak_replayed *all, size_t count,
                               const hak_replay_setup *setup);

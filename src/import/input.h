@@ -1,5 +1,5 @@
-/* input.h: a recording's bytes, whatever it is packed in (plain, gzip, zstd, a zip archive of one file), as
- * lines or as records. Never holds a file whole. One thread per input. */
+/* input.h: a recording's bytes, whatever it is packed in (plain, gzip, zstd, xz, a zip archive of one file),
+ * as lines or as records. Never holds a file whole. One thread per input. */
 #ifndef HAK_IMPORT_INPUT_H
 #define HAK_IMPORT_INPUT_H
 

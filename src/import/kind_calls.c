@@ -34,15 +34,20 @@ static const struct {
     {"moz_arena_memalign", SHAPE_ALIGN_SIZE, HAK_OP_MEMALIGN, true},
 };
 
-/* An address, or the number that took its place ("#12"); a "<12>" behind an address is the block's number. */
-static uint64_t block_key(hak_scan *line, uint32_t space)
+/* An address, or the number that took its place ("#12"); a "<12>" behind an address is the block's number.
+ * `given`: the call was given the block. Preprocessing numbers NULL too, where it is freed or reallocated,
+ * and drops calls on blocks that it has not seen: a number that stands for no block is NULL's. */
+static uint64_t block_key(const hak_import *im, hak_scan *line, uint32_t space, bool given)
 {
     hak_scan_blanks(line);
     uint64_t key;
-    if (hak_scan_is(line, "#"))
+    if (hak_scan_is(line, "#")) {
         key = hak_scan_decimal(line);
-    else
+        if (given && hak_slots_find(im->slots, hak_import_key(key, space)) == 0)
+            return 0;
+    } else {
         key = hak_scan_address(line);
+    }
     if (line->at < line->end && *line->at == '<') {
         line->at++;
         hak_scan_decimal(line);
@@ -66,7 +71,7 @@ static const char *call_finish(hak_import *im, hak_scan *line, size_t row, uint3
     uint64_t result = 0, size;
     if (calls[row].shape != SHAPE_FREE) {
         hak_scan_want(line, "=");
-        result = block_key(line, space);
+        result = block_key(im, line, space, false);
     }
     if (line->bad || (!hak_scan_done(line) && *line->at != '#'))
         return "not a whole call with its arguments and result";
@@ -108,7 +113,7 @@ const char *hak_import_call(hak_import *im, hak_scan *line, uint32_t space)
         hak_scan_want(line, ",");
     }
     bool of_block = calls[row].shape == SHAPE_FREE || calls[row].shape == SHAPE_REALLOC;
-    uint64_t first = of_block ? block_key(line, space) : number(line), second = 0;
+    uint64_t first = of_block ? block_key(im, line, space, true) : number(line), second = 0;
     if (calls[row].shape != SHAPE_FREE && calls[row].shape != SHAPE_SIZE) {
         hak_scan_want(line, ",");
         second = number(line);

@@ -14,6 +14,7 @@
 #define MS_NS          UINT64_C(1000000)
 #define PATH_MAX_BYTES 4095
 #define MODULES_MAX    65536u
+#define VERSION_1_2_0  0x10200u /* says nothing of its format, which is version 1 */
 
 typedef struct kind_of_block {
     uint64_t size_bytes;
@@ -34,6 +35,7 @@ typedef struct state {
     size_t module_count, module_room;
     char program[PATH_MAX_BYTES + 1];
     bool interpreted;
+    bool in_command; /* the program's arguments may hold newlines: what follows may be more of them */
 } state;
 
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
@@ -212,8 +214,8 @@ static const char *other_line(hak_import *im, hak_scan *line, state *s, char mod
     uint64_t number;
     switch (mode) {
     case 'v':
-        hak_scan_hex(line);
-        s->version = hak_scan_done(line) ? 0 : hak_scan_hex(line);
+        number = hak_scan_hex(line);
+        s->version = !hak_scan_done(line) ? hak_scan_hex(line) : number == VERSION_1_2_0;
         return line->bad || s->version > 3 ? "a version of heaptrack's format that is not known" : NULL;
     case 'x':
         text = string(line, s, &len);
@@ -238,8 +240,10 @@ static const char *other_line(hak_import *im, hak_scan *line, state *s, char mod
         number = hak_scan_hex(line);
         s->page_bytes = number <= HAK_GIB && number != 0 ? number : HAK_OS_PAGE_BYTES;
         return line->bad ? "no page size" : NULL;
-    case 's': /* names of functions and files have no place in a trace */
     case 'X':
+        s->in_command = true;
+        return NULL;
+    case 's': /* names of functions and files have no place in a trace */
     case 'S':
     case 'A':
     case 'e':
@@ -249,10 +253,8 @@ static const char *other_line(hak_import *im, hak_scan *line, state *s, char mod
     }
 }
 
-static const char *parse(hak_import *im, hak_scan *line, void *arg)
+static const char *line_take(hak_import *im, hak_scan *line, state *s, char mode)
 {
-    state *s = arg;
-    char mode = *line->at++;
     if (line->at < line->end && *line->at != ' ')
         return "a line of an unknown kind";
     switch (mode) {
@@ -271,6 +273,20 @@ static const char *parse(hak_import *im, hak_scan *line, void *arg)
     default:
         return other_line(im, line, s, mode);
     }
+}
+
+static const char *parse(hak_import *im, hak_scan *line, void *arg)
+{
+    state *s = arg;
+    bool in_command = s->in_command;
+    char mode = *line->at++;
+    if (HAK_UNLIKELY(in_command) && (mode == '+' || mode == '-'))
+        return NULL; /* no event comes before a trace or an instruction pointer */
+    const char *fault = line_take(im, line, s, mode);
+    if (HAK_LIKELY(!in_command) || im->failed)
+        return fault;
+    s->in_command = fault != NULL || strchr("vIRcitam", mode) == NULL;
+    return NULL;
 }
 
 static int run(hak_import *im)

@@ -1,4 +1,4 @@
-/* unpack.c: plain files, gzip (any number of members), zstd and zip archives that hold one file. Streams
+/* unpack.c: plain files, gzip (any number of members), zstd, xz and zip archives that hold one file. Streams
  * only: a small file that unpacks to a huge one costs time, not memory. */
 #include "import/unpack.h"
 
@@ -11,13 +11,17 @@
 #if HAKMEM_HAVE_ZSTD
 #include <zstd.h>
 #endif
+#if HAKMEM_HAVE_LZMA
+#include <lzma.h>
+#endif
 
 #include "core/base/wire.h"
 #include "trace/error.h"
 
 #define PACKED_BYTES ((size_t)256 << 10)
+#define XZ_MAX_BYTES ((uint64_t)192 << 20) /* of an xz decoder: three times what xz -9 asks for */
 
-typedef enum packing { PACKING_PLAIN, PACKING_GZIP, PACKING_ZIP_DEFLATED, PACKING_ZSTD } packing;
+typedef enum packing { PACKING_PLAIN, PACKING_GZIP, PACKING_ZIP_DEFLATED, PACKING_ZSTD, PACKING_XZ } packing;
 
 struct hak_unpack {
     int fd;
@@ -31,6 +35,9 @@ struct hak_unpack {
     bool ended;
 #if HAKMEM_HAVE_ZSTD
     ZSTD_DStream *zstd;
+#endif
+#if HAKMEM_HAVE_LZMA
+    lzma_stream xz;
 #endif
 };
 
@@ -146,6 +153,55 @@ static int zstd_start(hak_unpack *u, hak_trace_error *error)
 }
 #endif
 
+#if HAKMEM_HAVE_LZMA
+static size_t read_xz(hak_unpack *u, uint8_t *to, size_t room, const char **fault)
+{
+    lzma_stream *xz = &u->xz;
+    xz->next_out = to;
+    xz->avail_out = room;
+    while (xz->avail_out != 0 && !u->ended && *fault == NULL) {
+        bool more = u->at < u->len || feed(u, fault);
+        xz->next_in = u->packed + u->at;
+        xz->avail_in = u->len - u->at;
+        lzma_ret status = lzma_code(xz, more ? LZMA_RUN : LZMA_FINISH);
+        u->at = u->len - xz->avail_in;
+        if (status == LZMA_STREAM_END)
+            u->ended = true;
+        else if (status == LZMA_BUF_ERROR && !more)
+            *fault = *fault != NULL ? *fault : cut_fault;
+        else if (status == LZMA_MEMLIMIT_ERROR)
+            *fault = "the compressed file asks for too much memory to unpack";
+        else if (status != LZMA_OK)
+            *fault = damage_fault;
+    }
+    return room - xz->avail_out;
+}
+
+static int xz_start(hak_unpack *u, hak_trace_error *error)
+{
+    u->xz = (lzma_stream)LZMA_STREAM_INIT;
+    return lzma_stream_decoder(&u->xz, XZ_MAX_BYTES, LZMA_CONCATENATED) == LZMA_OK
+               ? 0
+               : hak_trace_fail(error, "out of memory");
+}
+#else
+static size_t read_xz(hak_unpack *u, uint8_t *to, size_t room, const char **fault)
+{
+    (void)u;
+    (void)to;
+    (void)room;
+    *fault = damage_fault;
+    return 0;
+}
+
+static int xz_start(hak_unpack *u, hak_trace_error *error)
+{
+    (void)u;
+    return hak_trace_fail(error,
+                          "is compressed with xz, and this build has no liblzma; unpack it first: xz -dk");
+}
+#endif
+
 /* ---- zip: APPNOTE.TXT 6.3, without the 64-bit extensions, encryption and several files ---- */
 
 enum { ZIP_END_BYTES = 22, ZIP_ENTRY_BYTES = 46, ZIP_LOCAL_BYTES = 30, ZIP_COMMENT_MAX_BYTES = 65535 };
@@ -216,11 +272,14 @@ static int start(hak_unpack *u, hak_trace_error *error)
         u->kind = PACKING_ZSTD;
     else if (memcmp(magic, "PK\3\4", 4) == 0 && zip_start(u, (uint64_t)found.st_size, error) != 0)
         return -1;
-    if (memcmp(magic, "\xfd\x37zX", 4) == 0 || memcmp(magic, "BZh", 3) == 0)
-        return hak_trace_fail(error, "is packed in a way that is not read here; unpack it first: %s",
-                              magic[0] == 'B' ? "bzip2 -dk" : "xz -dk");
+    else if (memcmp(magic, "\xfd\x37zX", 4) == 0)
+        u->kind = PACKING_XZ;
+    if (memcmp(magic, "BZh", 3) == 0)
+        return hak_trace_fail(error, "is packed in a way that is not read here; unpack it first: bzip2 -dk");
     if (u->kind == PACKING_ZSTD)
         return zstd_start(u, error);
+    if (u->kind == PACKING_XZ)
+        return xz_start(u, error);
     if (u->kind == PACKING_PLAIN)
         return 0;
     u->between = false;
@@ -256,6 +315,9 @@ void hak_unpack_close(hak_unpack *u)
 #if HAKMEM_HAVE_ZSTD
     ZSTD_freeDStream(u->zstd);
 #endif
+#if HAKMEM_HAVE_LZMA
+    lzma_end(&u->xz);
+#endif
     close(u->fd);
     free(u->packed);
     free(u);
@@ -274,6 +336,8 @@ size_t hak_unpack_read(hak_unpack *u, uint8_t *to, size_t room_bytes, const char
         return read_plain(u, to, room_bytes, fault);
     case PACKING_ZSTD:
         return read_zstd(u, to, room_bytes, fault);
+    case PACKING_XZ:
+        return read_xz(u, to, room_bytes, fault);
     default:
         return read_deflated(u, to, room_bytes, fault);
     }

@@ -51,37 +51,37 @@ static void row_medians(hak_compare_row *row, double *scratch)
     MEDIAN_COUNT(failed_allocations);
 }
 
-typedef double (*figure)(const hak_measure *);
-
-static double time_of(const hak_measure *m)
+static double time_of(const hak_measure *m, double unused)
 {
+    (void)unused;
     return m->ns_per_op;
 }
 
-static double first_of(const hak_measure *m)
+static double first_of(const hak_measure *m, double unused)
 {
+    (void)unused;
     return m->ns_per_op_cold;
 }
 
-static double rss_of(const hak_measure *m)
+static double rss_of(const hak_measure *m, double unused)
 {
+    (void)unused;
     return (double)m->peak_rss_bytes;
 }
 
-/* Over the rounds in which both succeeded. `scratch` holds twice as many doubles as there are rounds. */
-static hak_ratio row_ratio(const hak_compare_row *row, const hak_compare_row *base, figure of, uint64_t seed,
-                           double *scratch, uint32_t rounds)
+hak_ratio hak_compare_ratio(const hak_compare_row *row, const hak_compare_row *base, hak_figure figure,
+                            double parameter, uint64_t seed, double *scratch)
 {
     size_t n = 0;
-    double *values = scratch, *bases = scratch + rounds;
+    double *values = scratch, *bases = scratch + row->runs;
     for (uint32_t i = 0, k = 0; i < row->runs && k < base->runs;) {
         if (row->runs_round[i] < base->runs_round[k]) {
             i++;
         } else if (row->runs_round[i] > base->runs_round[k]) {
             k++;
         } else {
-            values[n] = of(&row->runs_data[i++]);
-            bases[n++] = of(&base->runs_data[k++]);
+            values[n] = figure(&row->runs_data[i++], parameter);
+            bases[n++] = figure(&base->runs_data[k++], parameter);
         }
     }
     return hak_stats_ratio(values, bases, n, seed);
@@ -105,9 +105,9 @@ int hak_compare_evaluate(hak_compare *compare, size_t baseline, uint64_t seed)
     for (size_t i = 0; i < compare->row_count; i++) {
         hak_compare_row *row = &compare->rows[i];
         row->net_ns_per_op = row->median.ns_per_op - compare->null_ns_per_op;
-        row->time = row_ratio(row, base, time_of, seed, scratch, rounds);
-        row->first = row_ratio(row, base, first_of, seed, scratch, rounds);
-        row->rss = row_ratio(row, base, rss_of, seed, scratch, rounds);
+        row->time = hak_compare_ratio(row, base, time_of, 0, seed, scratch);
+        row->first = hak_compare_ratio(row, base, first_of, 0, seed, scratch);
+        row->rss = hak_compare_ratio(row, base, rss_of, 0, seed, scratch);
     }
     free(scratch);
     return 0;

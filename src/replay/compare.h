@@ -48,6 +48,13 @@ int hak_compare_run(const hak_workload *workload, const hak_target *targets, siz
                     const hak_compare_options *options, hak_compare *compare, hak_trace_error *error);
 /* Medians, net times and ratios anew from runs_data (of merged results, say). 0, or -1 without memory. */
 int hak_compare_evaluate(hak_compare *compare, size_t baseline, uint64_t seed);
+
+/* How one row's figure compares with another's, over the rounds in which both succeeded. `scratch` holds
+ * twice as many doubles as there are rounds; `parameter` is the figure's own. */
+typedef double (*hak_figure)(const hak_measure *measure, double parameter);
+hak_ratio hak_compare_ratio(const hak_compare_row *row, const hak_compare_row *base, hak_figure figure,
+                            double parameter, uint64_t seed, double *scratch);
+
 void hak_compare_clear(hak_compare *compare);
 
 #endif

@@ -78,11 +78,12 @@ HAK_INLINE void touch_block(char *block, uint64_t old, uint64_t size, hak_touch 
         return;
     }
     volatile char *at = block + old;
-    volatile char *end = block + size;
+    uintptr_t last = (uintptr_t)block + size - 1;
     *at = 1;
-    if (HAK_LIKELY((((uintptr_t)at ^ ((uintptr_t)end - 1)) & ~(uintptr_t)(HAK_OS_PAGE_BYTES - 1)) == 0))
+    if (HAK_LIKELY(((uintptr_t)at ^ last) < HAK_OS_PAGE_BYTES))
         return;
-    while ((at = (volatile char *)hak_align_down((uintptr_t)at + HAK_OS_PAGE_BYTES, HAK_OS_PAGE_BYTES)) < end)
+    while ((at = (volatile char *)hak_align_down((uintptr_t)at + HAK_OS_PAGE_BYTES, HAK_OS_PAGE_BYTES)) <=
+           (volatile char *)last)
         *at = 1;
 }
 

@@ -6,19 +6,11 @@
 
 #include "replay/loop_parts.h"
 
-/* Four calls in a row that are malloc or free, which most are, share a jump. What comes behind the last word
- * of a stream is still the region's: its tables. */
-#define KIND(n) (at[n] & HAK_W_KIND_MASK)
+/* Up to four calls in a row that are malloc or free, which most are, share a jump. */
 #define NEXT                                                                                                 \
     do {                                                                                                     \
-        word = *at;                                                                                          \
-        if (mode == MODE_PLAIN) {                                                                            \
-            uint64_t four = KIND(0) | KIND(1) >> 2 | KIND(2) >> 4 | KIND(3) >> 6;                            \
-            at++;                                                                                            \
-            goto *fours[four];                                                                               \
-        }                                                                                                    \
-        at++;                                                                                                \
-        goto *codes[word & 0xff];                                                                            \
+        word = *at++;                                                                                        \
+        goto *(mode == MODE_PLAIN ? rows : codes)[word & 0xff];                                              \
     } while (0)
 
 /* A call of the target, noted or timed where the mode says so. */
@@ -36,6 +28,8 @@
 #define GOT(point, call, put)                                                                                \
     do {                                                                                                     \
         uint64_t size = hak_w_size(word);                                                                    \
+        if (size == 0) /* such calls are generic ones */                                                     \
+            __builtin_unreachable();                                                                         \
         void *block;                                                                                         \
         CALL(point, block = (call));                                                                         \
         if (HAK_LIKELY(block != NULL)) {                                                                     \
@@ -43,7 +37,7 @@
             if (mode == MODE_OBSERVED)                                                                       \
                 live_add(me->loop, size);                                                                    \
         } else {                                                                                             \
-            failed += size != 0;                                                                             \
+            failed++;                                                                                        \
         }                                                                                                    \
         (put);                                                                                               \
     } while (0)
@@ -63,6 +57,8 @@
 #define REGOT(source, put)                                                                                   \
     do {                                                                                                     \
         uint64_t size = hak_w_size(word);                                                                    \
+        if (size == 0) /* such calls are generic ones */                                                     \
+            __builtin_unreachable();                                                                         \
         uint64_t second = *at++;                                                                             \
         uint32_t from = (uint32_t)(second & HAK_W_SLOT_MASK);                                                \
         void *old = (source), *block;                                                                        \
@@ -74,7 +70,7 @@
             if (mode == MODE_OBSERVED)                                                                       \
                 live_add(me->loop, size);                                                                    \
         } else {                                                                                             \
-            failed += size != 0;                                                                             \
+            failed++;                                                                                        \
         }                                                                                                    \
         (put);                                                                                               \
     } while (0)
@@ -120,42 +116,32 @@
                [(first) + 5] = &&do_##a##b##FF, [(first) + 6 ...(first) + 7] = &&do_##a##b##F,               \
                [(first) + 8 ...(first) + 15] = &&do_##a##b
 
+/* What is no plain malloc or free. */
+#define OTHERS                                                                                               \
+    [HAK_W_MALLOC_X] = &&do_malloc_x, [HAK_W_CALLOC] = &&do_calloc, [HAK_W_CALLOC_X] = &&do_calloc_x,        \
+    [HAK_W_NEW] = &&do_new, [HAK_W_NEW_X] = &&do_new_x, [HAK_W_NEW_ARRAY] = &&do_new_array,                  \
+    [HAK_W_NEW_ARRAY_X] = &&do_new_array_x, [HAK_W_FREE_X] = &&do_free_x, [HAK_W_DELETE] = &&do_delete,      \
+    [HAK_W_DELETE_X] = &&do_delete_x, [HAK_W_DELETE_ARRAY] = &&do_delete_array,                              \
+    [HAK_W_DELETE_ARRAY_X] = &&do_delete_array_x, [HAK_W_REALLOC] = &&do_realloc,                            \
+    [HAK_W_REALLOC_X] = &&do_realloc_x, [HAK_W_REALLOC_FROM_X] = &&do_realloc_from_x,                        \
+    [HAK_W_REALLOC_FROM_X_TO_X] = &&do_realloc_from_x_to_x, [HAK_W_GENERIC] = &&do_generic,                  \
+    [HAK_W_CONTEXT] = &&do_context, [HAK_W_EPOCH] = &&do_epoch, [HAK_W_CREATE] = &&do_create,                \
+    [HAK_W_TIME] = &&do_time, [HAK_W_POLLUTE] = &&do_pollute, [HAK_W_JUMP] = &&do_jump,                      \
+    [HAK_W_END] = &&do_end
+
 #endif
 
 static HAK_NOINLINE void RUN_NAME(player *me)
 {
-    static const void *const codes[] = {
-        [HAK_W_MALLOC] = &&do_malloc,
-        [HAK_W_MALLOC_X] = &&do_malloc_x,
-        [HAK_W_CALLOC] = &&do_calloc,
-        [HAK_W_CALLOC_X] = &&do_calloc_x,
-        [HAK_W_NEW] = &&do_new,
-        [HAK_W_NEW_X] = &&do_new_x,
-        [HAK_W_NEW_ARRAY] = &&do_new_array,
-        [HAK_W_NEW_ARRAY_X] = &&do_new_array_x,
-        [HAK_W_FREE] = &&do_free,
-        [HAK_W_FREE_X] = &&do_free_x,
-        [HAK_W_DELETE] = &&do_delete,
-        [HAK_W_DELETE_X] = &&do_delete_x,
-        [HAK_W_DELETE_ARRAY] = &&do_delete_array,
-        [HAK_W_DELETE_ARRAY_X] = &&do_delete_array_x,
-        [HAK_W_REALLOC] = &&do_realloc,
-        [HAK_W_REALLOC_X] = &&do_realloc_x,
-        [HAK_W_REALLOC_FROM_X] = &&do_realloc_from_x,
-        [HAK_W_REALLOC_FROM_X_TO_X] = &&do_realloc_from_x_to_x,
-        [HAK_W_GENERIC] = &&do_generic,
-        [HAK_W_CONTEXT] = &&do_context,
-        [HAK_W_EPOCH] = &&do_epoch,
-        [HAK_W_CREATE] = &&do_create,
-        [HAK_W_TIME] = &&do_time,
-        [HAK_W_POLLUTE] = &&do_pollute,
-        [HAK_W_JUMP] = &&do_jump,
-        [HAK_W_END] = &&do_end,
-    };
-    static const void *const fours[256] = {
-        ENTRIES(0x00, M, M), ENTRIES(0x10, M, F),         [0x20 ... 0x3f] = &&do_malloc, ENTRIES(0x40, F, M),
-        ENTRIES(0x50, F, F), [0x60 ... 0x7f] = &&do_free, [0x80 ... 0xff] = &&do_other,
-    };
+    static const void *const codes[256] = {
+        [0x00 ... 0x3f] = &&do_malloc, [0x40 ... 0x7f] = &&do_free, OTHERS};
+    static const void *const rows[256] = {ENTRIES(0x00, M, M),
+                                          ENTRIES(0x10, M, F),
+                                          [0x20 ... 0x3f] = &&do_malloc,
+                                          ENTRIES(0x40, F, M),
+                                          ENTRIES(0x50, F, F),
+                                          [0x60 ... 0x7f] = &&do_free,
+                                          OTHERS};
     const hak_touch touch = RUN_TOUCH;
     const run_mode mode = RUN_MODE;
     const hak_api *const api = me->loop->api;
@@ -176,8 +162,6 @@ do_malloc:
 do_free:
     DO_F;
     NEXT;
-do_other:
-    goto *codes[word & 0xff];
 do_malloc_x:
     GOT(HAK_LATENCY_MALLOC, api->malloc(size), HAND_OVER);
     NEXT;

@@ -9,31 +9,31 @@
 #define ARENA_MAX_BYTES ((uint64_t)1 << 46) /* nobody maps more: such requests fail here as elsewhere */
 
 /* Only ever linked into programs: the nearest model of TLS. */
-static _Thread_local __attribute__((tls_model("local-exec"))) uintptr_t at, end, start;
+static _Thread_local __attribute__((tls_model("local-exec"))) intptr_t at, start = 1;
 static uint64_t arena_bytes;
 
 static HAK_NOINLINE void *wrap(size_t size)
 {
     if (size >= arena_bytes)
         return NULL;
-    if (start == 0) {
+    if (start == 1) {
         void *map = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (map == MAP_FAILED)
             return NULL;
-        start = (uintptr_t)map;
-        end = start + ROUND_BYTES;
+        start = (intptr_t)map;
     }
-    at = size < ROUND_BYTES ? start + hak_align_up(size, 16) : end;
-    return (void *)start;
+    at = size <= ROUND_BYTES ? (intptr_t)((size_t)start + ROUND_BYTES - size) & -16 : start;
+    return (void *)at;
 }
 
+/* Downwards: what is left is what is returned. Nobody asks for more than PTRDIFF_MAX (workload.c). */
 static void *null_malloc(size_t size)
 {
-    uintptr_t block = at; /* at and end are multiples of 16 */
-    if (HAK_UNLIKELY(size >= end - block))
+    intptr_t block = (intptr_t)((size_t)at - size) & -16;
+    if (HAK_UNLIKELY(block < start))
         return wrap(size);
-    at = block + ((size + 15) & ~(size_t)15);
+    at = block;
     return (void *)block;
 }
 

@@ -187,11 +187,13 @@ static int cell_take(hak_builder *b, uint32_t made, uint32_t now, uint32_t *cell
     return 0;
 }
 
-/* The call at `word` hands its block over in `cell` instead of keeping it. */
-static void patch_to_cell(uint64_t *words, uint64_t word, uint32_t cell)
+/* The call that made the block hands it over in `cell` instead of keeping it. */
+static void patch_to_cell(uint64_t *words, const hak_live_block *block, uint32_t cell)
 {
-    uint64_t first = words[word];
-    unsigned code = first & 0xff;
+    uint64_t word = block->word, first = words[word];
+    unsigned code = hak_w_code_of(first);
+    for (unsigned n = 1; n <= block->behind; n++)
+        hak_w_row_tell(&words[word - n], n, HAK_W_ROW_END);
     if (code == HAK_W_GENERIC) {
         words[word] = first | (uint64_t)HAK_W_TO_X << 16;
         words[word + 1] = (words[word + 1] & ~(uint64_t)UINT32_MAX) | cell;
@@ -226,11 +228,12 @@ HAK_INLINE int block_end(hak_builder *b, uint32_t thread, uint32_t at, source *f
     b->w->info.cross_thread_frees++;
     if (cell_take(b, block->epoch, b->streams[thread].epoch, &from->slot) != 0)
         return -1;
-    patch_to_cell(b->w->words, block->word, from->slot);
+    patch_to_cell(b->w->words, block, from->slot);
     return slot_spare(b, &b->streams[block->thread], block->slot);
 }
 
-HAK_INLINE int block_begin(hak_builder *b, const hak_event *event, uint32_t slot, uint64_t word)
+HAK_INLINE int block_begin(hak_builder *b, const hak_event *event, uint32_t slot, uint64_t word,
+                           unsigned behind)
 {
     if (HAK_BUILDER_GROW(b, b->lives, b->live_cap, (size_t)event->slot + 1) != 0)
         return -1;
@@ -241,6 +244,7 @@ HAK_INLINE int block_begin(hak_builder *b, const hak_event *event, uint32_t slot
         .slot = slot,
         .epoch = b->streams[event->thread].epoch,
         .used = 1,
+        .behind = (uint16_t)behind,
     };
     hak_workload_info *info = &b->w->info;
     b->live_bytes += event->size_bytes;
@@ -252,6 +256,8 @@ HAK_INLINE int block_begin(hak_builder *b, const hak_event *event, uint32_t slot
         info->live_max_blocks = b->live_blocks;
     if (event->size_bytes > b->size_max)
         b->size_max = event->size_bytes;
+    if (HAK_UNLIKELY(event->size_bytes > PTRDIFF_MAX))
+        return hak_builder_fail(b, "holds a block of more bytes than there are addresses");
     return 0;
 }
 
@@ -270,6 +276,27 @@ static uint64_t put_generic(hak_builder *b, const hak_event *event, unsigned fla
     words[1] = to | (uint64_t)from.slot << 32;
     words[2] = event->size_bytes;
     words[3] = from.size_bytes;
+    return at;
+}
+
+/* A malloc or free of the thread's own slot: those directly before it learn what follows them. *behind: how
+ * many these are. */
+HAK_INLINE uint64_t put_row(hak_builder *b, hak_stream *s, unsigned code, uint32_t slot, uint64_t size_bytes,
+                            unsigned *behind)
+{
+    uint64_t expected = s->at;
+    unsigned row = s->row;
+    uint64_t at = hak_stream_take(b, s, 1);
+    if (HAK_UNLIKELY(at != expected))
+        row = 0; /* a new piece */
+    if (at == 0)
+        return 0;
+    uint64_t *words = b->w->words + at;
+    words[0] = hak_w_pack(code | HAK_W_ROW_ENDS, slot, size_bytes);
+    for (unsigned n = 1; n <= row; n++)
+        hak_w_row_tell(words - n, n, code);
+    *behind = row;
+    s->row = row < HAK_W_ROW_MAX ? row + 1 : HAK_W_ROW_MAX;
     return at;
 }
 
@@ -309,16 +336,18 @@ static int compile_alloc(hak_builder *b, const hak_event *event)
     uint32_t slot = slot_take(b, s);
     if (slot == 0)
         return -1;
-    unsigned code = short_code(event);
+    unsigned code = event->size_bytes != 0 ? short_code(event) : HAK_W_GENERIC, behind = 0;
     uint64_t at;
-    if (code == HAK_W_GENERIC) {
+    if (code == HAK_W_MALLOC) {
+        at = put_row(b, s, code, slot, event->size_bytes, &behind);
+    } else if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, 0, slot, none);
     } else {
         at = hak_stream_take(b, s, 1);
         if (at != 0)
             b->w->words[at] = hak_w_pack(code, slot, event->size_bytes);
     }
-    return at == 0 ? -1 : block_begin(b, event, slot, at);
+    return at == 0 ? -1 : block_begin(b, event, slot, at, behind);
 }
 
 /* A free, or a realloc that freed. */
@@ -330,9 +359,11 @@ static int compile_free(hak_builder *b, const hak_event *event)
         return -1;
     bool short_form =
         from.size_bytes < HAK_W_SMALL_END && hak_op_class_of((hak_op)event->op) == HAK_CLASS_FREE;
-    unsigned code = short_form ? short_code(event) : HAK_W_GENERIC;
+    unsigned code = short_form ? short_code(event) : HAK_W_GENERIC, behind;
     uint64_t at;
-    if (code == HAK_W_GENERIC) {
+    if (code == HAK_W_FREE && !from.cell) {
+        at = put_row(b, s, code, from.slot, from.size_bytes, &behind);
+    } else if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, HAK_W_NO_BLOCK, 0, from);
     } else {
         at = hak_stream_take(b, s, 1);
@@ -365,7 +396,7 @@ static int compile_realloc(hak_builder *b, const hak_event *event)
     uint32_t to = from.cell || from.slot == 0 ? slot_take(b, s) : from.slot;
     if (to == 0)
         return -1;
-    unsigned code = short_code(event);
+    unsigned code = event->size_bytes != 0 ? short_code(event) : HAK_W_GENERIC;
     uint64_t at;
     if (code == HAK_W_GENERIC) {
         at = put_generic(b, event, 0, to, from);
@@ -376,7 +407,7 @@ static int compile_realloc(hak_builder *b, const hak_event *event)
             b->w->words[at + 1] = from.slot | from.size_bytes << HAK_W_SLOT_BITS;
         }
     }
-    return at == 0 ? -1 : block_begin(b, event, to, at);
+    return at == 0 ? -1 : block_begin(b, event, to, at, 0);
 }
 
 /* Tells the loop where the allocations that follow come from. */

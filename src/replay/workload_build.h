@@ -29,7 +29,8 @@ typedef struct hak_live_block {
     uint32_t thread;
     uint32_t slot;
     uint32_t epoch;
-    uint32_t used; /* 0: no block */
+    uint16_t used;   /* 0: no block */
+    uint16_t behind; /* so many words directly before `word` may belong to its row */
 } hak_live_block;
 
 typedef struct hak_stream {
@@ -39,6 +40,7 @@ typedef struct hak_stream {
     uint32_t spare_count, spare_cap;
     uint32_t slot_count;
     uint32_t chunk_words;
+    uint32_t row; /* words directly before `at` that are a malloc or free, up to HAK_W_ROW_MAX */
     uint32_t epoch, first_epoch;
     uint32_t context; /* of the last allocation */
     uint64_t last_ns; /* of the last call, or of the last HAK_W_TIME */
@@ -101,6 +103,7 @@ HAK_INLINE uint64_t hak_stream_take(hak_builder *b, hak_stream *s, uint32_t coun
         return 0;
     uint64_t at = s->at;
     s->at += count;
+    s->row = 0;
     return at;
 }
 int hak_stream_put_number(hak_builder *b, hak_stream *s, unsigned code, uint64_t number);

@@ -4,17 +4,21 @@
  * version. Read-only once built.
  *
  * A thread's stream is a chain of words, ended by HAK_W_END; HAK_W_JUMP leads from chunk to chunk.
- *   one word     code:8 slot:28 size:28                        (sizes below 256 MiB; of a free: the block's,
- * or 0) realloc      code:8 to:28 size:28, from:28 old size:36 generic      code:8 op:8 flags:8 align_log2:8,
- * to:32 from:32, size, old size epoch, context, create, time, jump: code:8 number:56 A slot is an index into
- * the thread's own table, where entry 0 is always NULL. Codes that end in X name a cell instead: one
- * hand-over of a block from the thread that got it to the thread that frees or reallocates it. */
+ *
+ * - one word: code:8 slot:28 size:28 (sizes from 1 to below 256 MiB; of a free: the block's, or 0)
+ * - realloc: code:8 to:28 size:28, from:28 old size:36
+ * - generic: code:8 op:8 flags:8 align_log2:8, to:32 from:32, size, old size
+ * - epoch, context, create, time, jump: code:8 number:56
+ *
+ * A slot is an index into the thread's own table, where entry 0 is always NULL. Codes that end in X name a
+ * cell instead: one hand-over of a block from the thread that got it to the thread that frees or reallocates
+ * it. */
 #ifndef HAK_REPLAY_WORKLOAD_FORMAT_H
 #define HAK_REPLAY_WORKLOAD_FORMAT_H
 
 #include "core/base/types.h"
 
-#define HAK_W_MAGIC       UINT64_C(0x34444c4f574b4148) /* "HAKWOLD4" */
+#define HAK_W_MAGIC       UINT64_C(0x35444c4f574b4148) /* "HAKWOLD5" */
 #define HAK_W_SLOT_BITS   28
 #define HAK_W_SIZE_BITS   28
 #define HAK_W_MAX_SLOTS   ((uint32_t)1 << HAK_W_SLOT_BITS) /* per thread; cells likewise */
@@ -24,8 +28,13 @@
 #define HAK_W_MARK_EPOCHS 128u
 #define HAK_W_CHUNK_WORDS 8192u /* greatest piece of a stream */
 
-/* The two upper bits are the kind: the loop looks at the kinds of four calls at once. */
+/* The two upper bits of a code are its kind: malloc, free, or neither (10, 11). A malloc or free has in its
+ * other six the kinds of the three words that follow, so that the loop jumps once for four calls. A kind of
+ * 10 says that no further one belongs to the row, whatever comes behind it says. */
 #define HAK_W_KIND_MASK 0xc0u
+#define HAK_W_ROW_END   0x80u
+#define HAK_W_ROW_ENDS  0x2au /* in the lower six bits: nothing of the row follows */
+#define HAK_W_ROW_MAX   3u    /* words that follow the first of a row */
 
 typedef enum hak_w_code {
     HAK_W_MALLOC = 0x00,
@@ -55,6 +64,18 @@ typedef enum hak_w_code {
     HAK_W_JUMP,
     HAK_W_END
 } hak_w_code;
+
+HAK_INLINE unsigned hak_w_code_of(uint64_t word)
+{
+    return word & 0x80 ? word & 0xff : word & HAK_W_KIND_MASK;
+}
+
+/* Tells a malloc or free what kind the n-th word behind it is (n from 1). Others have no room for that. */
+HAK_INLINE void hak_w_row_tell(uint64_t *word, unsigned n, unsigned kind)
+{
+    if ((*word & 0x80) == 0)
+        *word = (*word & ~(uint64_t)(HAK_W_KIND_MASK >> 2 * n)) | kind >> 2 * n;
+}
 
 /* The code of the same call with a cell in the place of its slot; of a realloc, of the one it returns. */
 HAK_INLINE unsigned hak_w_code_x(unsigned code)
