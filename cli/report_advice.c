@@ -109,7 +109,7 @@ static void explain_reuse(const report *r, const hak_advice *advice, char *out, 
     const hak_site *site = &r->list[advice->site];
     const hak_usage *u = site->usage;
     char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER], d[REPORT_NUMBER];
-    char name[64], by[80], caller[640], where[700] = "";
+    char name[64], by[80], caller[640], where[760] = "";
     container_of(r, site, name, sizeof name);
     freed_by(u, name, by, sizeof by);
     caller_of(r, site, caller, sizeof caller);
