@@ -154,12 +154,37 @@ static hak_consumer *earliest(hak_merge *merge, bool (*does)(const hak_record *)
     return found;
 }
 
+/* The earliest record among the next one of this ring and those of the others; NULL: this ring has none. A
+ * ring that waits is left out: what stands behind its next record came, in truth, after what it waits for. */
+static hak_consumer *next_ahead(hak_merge *merge, hak_consumer *consumer, hak_record *record)
+{
+    hak_consumer *found = consumer;
+    if (!hak_consumer_peek(consumer, record))
+        return NULL;
+    for (size_t i = 0; i < merge->count; i++) {
+        hak_consumer *other = &merge->consumers[i];
+        hak_record next;
+        if (other != consumer && !other->busy && !other->broken && hak_consumer_peek(other, &next) &&
+            next.stamp < record->stamp) {
+            *record = next;
+            found = other;
+        }
+    }
+    return found;
+}
+
+/* Uses this ring's records up to `end`, ahead of the moment, and on the way what the other rings have
+ * earlier: records of one address keep their order. */
 static void use_up_to(hak_merge *merge, hak_consumer *consumer, uint64_t end, unsigned depth)
 {
     hak_record record;
     merge->disturbed = true;
-    while (consumer->tail < end && hak_consumer_peek(consumer, &record))
-        use(merge, consumer, &record, depth);
+    while (consumer->tail < end) {
+        hak_consumer *next = next_ahead(merge, consumer, &record);
+        if (next == NULL)
+            break;
+        use(merge, next, &record, depth);
+    }
 }
 
 /* `record` allocates an address that is still live here. Its stamp may have been read before the block was

@@ -187,7 +187,9 @@ bool hak_session_open(hak_session *session, hak_collect_message *report)
                            .sample_bytes = options->sample_bytes};
     hak_writer_options how = {
         .level = 1, .background = true, .force = options->force, .max_bytes = options->max_bytes};
-    snprintf(error.text, sizeof error.text, "the name does not fit");
+    bool ready = hak_events_init(&session->events, NULL, session->program, options->sample_bytes);
+    if (ready)
+        snprintf(error.text, sizeof error.text, "the name does not fit");
     const hak_collect_choice choice = {.pattern = options->output,
                                        .comm = comm,
                                        .pid = pid,
@@ -195,11 +197,11 @@ bool hak_session_open(hak_session *session, hak_collect_message *report)
                                        .force = options->force,
                                        .is_taken = session->origin.is_taken,
                                        .server = session->origin.server};
-    if (hak_collect_choose(&choice, session->path, sizeof session->path))
+    if (ready && hak_collect_choose(&choice, session->path, sizeof session->path))
         session->writer = hak_writer_open(session->path, &head, &how, &error);
     free(command);
-    if (session->writer != NULL &&
-        hak_events_init(&session->events, session->writer, session->program, options->sample_bytes)) {
+    session->events.writer = session->writer;
+    if (session->writer != NULL) {
         snprintf(report->path, sizeof report->path, "%s", session->path);
         return true;
     }

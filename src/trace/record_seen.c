@@ -10,8 +10,9 @@
 #define LEVEL_SHIFT            3 /* each level is eight times the one before, up to */
 #define LAST_BYTES             (16 * HAK_MIB)
 #define LEVEL_MAX              4
-#define GUESS_SHARE            64 /* a pair of guesses for so many bytes */
-#define INDEX_SHARE            64 /* a place in the index for so many */
+#define GUESS_SHARE            64                                   /* a pair of guesses for so many bytes */
+#define INDEX_SHARE            64                                   /* a place in the index for so many */
+#define LINE_WORDS             (HAK_CACHE_LINE / sizeof(uintptr_t)) /* a stack begins a line */
 #define STACK_WORDS            (offsetof(hak_seen_stack, list) / sizeof(uint64_t))
 #define INDEX_USED_MAX(places) ((places) / 2)
 
@@ -73,7 +74,7 @@ static void lay_out(hak_seen *seen, uintptr_t *memory, unsigned level)
     seen->guesses = (uint32_t *)(memory + head);
     seen->index = seen->guesses + 2 * pairs_of(level);
     seen->guess_shift = 64 - hak_log2_floor(pairs_of(level));
-    seen->used = (uint32_t)(head + table_bytes(level) / sizeof(uintptr_t));
+    seen->used = (uint32_t)hak_align_up(head + table_bytes(level) / sizeof(uintptr_t), LINE_WORDS);
     seen->last = seen->count = 0;
 }
 
@@ -81,6 +82,7 @@ void hak_seen_clear(hak_seen *seen)
 {
     if (seen->level == 0)
         return;
+    memset(seen->memory, 0, (STACK_WORDS + 1) * sizeof(uintptr_t));
     memset(seen->guesses, 0, table_bytes(seen->level));
     lay_out(seen, seen->memory, seen->level);
 }
@@ -121,16 +123,26 @@ static bool make_room(hak_seen *seen)
     return seen->level != 0;
 }
 
-hak_seen_stack *hak_seen_find_second(hak_seen *seen, hak_frame caller)
+/* The stack at this offset follows the last one, and is met where the caller is. */
+static hak_seen_stack *follows(hak_seen *seen, hak_frame caller, uint32_t at)
 {
     uint32_t *guess = hak_seen_guess(seen, caller);
-    uint32_t at = guess[1];
-    hak_seen_stack *stack = (hak_seen_stack *)(seen->memory + at);
-    if (!hak_seen_holds(stack, caller))
-        return NULL;
-    guess[1] = guess[0];
-    guess[0] = seen->last = at;
-    return stack;
+    if (guess[0] != at) {
+        guess[1] = guess[0];
+        guess[0] = at;
+    }
+    return hak_seen_follows(seen, at);
+}
+
+hak_seen_stack *hak_seen_find_second(hak_seen *seen, hak_frame caller)
+{
+    const uint32_t *guess = hak_seen_guess(seen, caller);
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t at = guess[i];
+        if (hak_seen_holds(hak_seen_at(seen, at), caller))
+            return follows(seen, caller, at);
+    }
+    return NULL;
 }
 
 bool hak_seen_holds_wide(const hak_seen_stack *stack)
@@ -158,7 +170,7 @@ static bool is_wide(const hak_walk *walk, uintptr_t sp)
     return high >= HAK_SEEN_PLACES;
 }
 
-static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint32_t hash)
+static void append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint32_t hash)
 {
     unsigned words = (walk->words + HAK_SEEN_STRIDE - 1) / HAK_SEEN_STRIDE * HAK_SEEN_STRIDE;
     bool wide = is_wide(walk, caller.sp);
@@ -166,6 +178,7 @@ static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame ca
     stack->sp = caller.sp;
     stack->pc = caller.pc;
     stack->bp = caller.bp;
+    memset(stack->next, 0, sizeof stack->next);
     stack->hash = hash;
     stack->id = ++seen->count;
     stack->frames = (uint16_t)walk->count;
@@ -182,32 +195,28 @@ static hak_seen_stack *append(hak_seen *seen, const hak_walk *walk, hak_frame ca
         else
             ((uint16_t *)(stack->list + words))[i] = (uint16_t)(above / sizeof(uintptr_t));
     }
-    seen->used += (uint32_t)(STACK_WORDS + words + (wide ? words : words / HAK_SEEN_STRIDE));
-    return stack;
+    size_t used = STACK_WORDS + words + (wide ? words : words / HAK_SEEN_STRIDE);
+    seen->used += (uint32_t)hak_align_up(used, LINE_WORDS);
 }
 
 hak_seen_stack *hak_seen_learn(hak_seen *seen, const hak_walk *walk, hak_frame caller)
 {
     uint32_t hash = hash_of(walk, caller.sp);
-    size_t need = STACK_WORDS + 2 * (walk->words + HAK_SEEN_STRIDE);
+    size_t need = hak_align_up(STACK_WORDS + 2 * (walk->words + HAK_SEEN_STRIDE), LINE_WORDS);
     for (unsigned rounds = 0; rounds <= LEVEL_MAX; rounds++) {
         uint32_t places = seen->level == 0 ? 0 : places_of(seen->level);
         uint32_t at = hash & (places - 1);
-        uint32_t *guess = hak_seen_guess(seen, caller);
         while (places != 0 && seen->index[at] != 0) {
             hak_seen_stack *known = (hak_seen_stack *)(seen->memory + seen->index[at]);
-            if (known->hash == hash && hak_seen_holds(known, caller)) {
-                guess[1] = guess[0];
-                guess[0] = seen->last = seen->index[at];
-                return known;
-            }
+            if (known->hash == hash && hak_seen_holds(known, caller))
+                return follows(seen, caller, seen->index[at]);
             at = (at + 1) & (places - 1);
         }
         if (places != 0 && seen->used + need <= level_bytes(seen->level) / sizeof(uintptr_t) &&
             seen->count < INDEX_USED_MAX(places) && seen->count < HAK_STACK_IDS_MAX - 1) {
-            guess[1] = guess[0];
-            guess[0] = seen->last = seen->index[at] = seen->used;
-            return append(seen, walk, caller, hash);
+            uint32_t fresh = seen->index[at] = seen->used;
+            append(seen, walk, caller, hash);
+            return follows(seen, caller, fresh);
         }
         if (!make_room(seen))
             return NULL;

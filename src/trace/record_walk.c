@@ -22,6 +22,7 @@
 typedef struct position {
     hak_frame frame;
     uintptr_t bp_at; /* as in hak_walk_mark */
+    unsigned bp_age;
     bool bp_entry;
     bool exact; /* pc is where a signal came, not a return address */
 } position;
@@ -131,9 +132,17 @@ static void note(context *c, uintptr_t at)
     c->extras++;
 }
 
+/* The frames from where BP was loaded up to this one lead where they do by that BP. */
+static void need_bp(hak_walk_mark *mark, const position *at)
+{
+    for (unsigned i = 0; i <= at->bp_age; i++)
+        mark[-(ptrdiff_t)i].bp_needed = true;
+}
+
 /* The next step goes by BP. */
 static void note_bp(context *c, position *at)
 {
+    need_bp(&c->walk->paths[c->walk->now].marks[c->walk->count - 1], at);
     if (at->bp_entry)
         c->walk->entry_bp = true;
     else if (at->bp_at != 0)
@@ -198,22 +207,26 @@ static bool step(context *c, position *at)
         note_bp(c, at);
     if (HAK_UNLIKELY(!hak_frame_up(&at->frame, row, c->stack)))
         return row.kind != HAK_FRAME_END && up_dynamic(c, at);
-    if (HAK_UNLIKELY(deref)) {
-        note(c, bp + (uintptr_t)(intptr_t)row.cfa_offset);
-        at->bp_at = bp + (uintptr_t)(8 * (intptr_t)row.bp_slot);
-        at->bp_entry = false;
-    } else if (row.bp_slot != 0) {
-        at->bp_at = at->frame.sp + (uintptr_t)(8 * (intptr_t)row.bp_slot);
-        at->bp_entry = false;
-    }
     at->exact = false;
+    at->bp_age++;
+    if (row.bp_slot == 0 && !deref)
+        return true;
+    if (HAK_UNLIKELY(deref))
+        note(c, bp + (uintptr_t)(intptr_t)row.cfa_offset);
+    at->bp_at = (deref ? bp : at->frame.sp) + (uintptr_t)(8 * (intptr_t)row.bp_slot);
+    at->bp_entry = false;
+    at->bp_age = 0;
     return true;
 }
 
 static void mark(const context *c, unsigned frame, const position *at)
 {
-    c->walk->paths[c->walk->now].marks[frame] =
-        (hak_walk_mark){at->frame.sp, at->frame.bp, at->bp_at, c->extras, at->bp_entry};
+    c->walk->paths[c->walk->now].marks[frame] = (hak_walk_mark){.sp = at->frame.sp,
+                                                                .bp = at->frame.bp,
+                                                                .bp_at = at->bp_at,
+                                                                .extras = (uint16_t)c->extras,
+                                                                .bp_age = (uint16_t)at->bp_age,
+                                                                .bp_entry = at->bp_entry};
 }
 
 /* The words from frame `from` of the last walk outwards are as they were. */
@@ -254,14 +267,27 @@ static void take_over(context *c, const hak_walk_path *last, unsigned from, posi
     memcpy(walk->values + c->words, last->values + from, words * sizeof(uintptr_t));
     memcpy(walk->pcs + walk->count, last->pcs + from + 1, frames * sizeof(uintptr_t));
     memcpy(marks + walk->count, last->marks + from + 1, frames * sizeof *marks);
+    marks += walk->count;
     for (unsigned i = 0; base != before && i < frames; i++)
-        marks[walk->count + i].extras += base - before;
-    walk->entry_bp |= at->bp_entry && last->entry_bp;
+        marks[i].extras = (uint16_t)(marks[i].extras + base - before);
+    for (unsigned i = 0; i < frames && marks[i].bp_age > i; i++) { /* BP is still what it is here */
+        marks[i].bp = at->frame.bp;
+        marks[i].bp_at = at->bp_at;
+        marks[i].bp_entry = at->bp_entry;
+        marks[i].bp_age = (uint16_t)(at->bp_age + i + 1);
+    }
+    if (last->marks[from].bp_needed) {
+        need_bp(&marks[-1], at);
+        walk->entry_bp |= at->bp_entry;
+    }
     c->words += words;
     walk->count += frames;
-    const hak_walk_mark *end = &marks[walk->count - 1];
+    if (frames == 0)
+        return;
+    const hak_walk_mark *end = &marks[frames - 1];
     *at = (position){.frame = {walk->pcs[walk->count - 1], end->sp, end->bp},
                      .bp_at = end->bp_at,
+                     .bp_age = end->bp_age,
                      .bp_entry = end->bp_entry};
 }
 
@@ -277,8 +303,9 @@ static meeting meet(context *c, position *at)
         return MEETS_NOT;
     unsigned from = c->next;
     const hak_walk_mark *known = &last->marks[from];
-    if (known->sp != at->frame.sp || last->pcs[from] != at->frame.pc || known->bp != at->frame.bp ||
-        known->bp_at != at->bp_at || known->bp_entry != at->bp_entry || at->exact ||
+    if (known->sp != at->frame.sp || last->pcs[from] != at->frame.pc || at->exact ||
+        (known->bp_needed &&
+         (known->bp != at->frame.bp || known->bp_at != at->bp_at || known->bp_entry != at->bp_entry)) ||
         !words_hold(c, last, from))
         return MEETS_NOT;
     take_over(c, last, from, at);

@@ -8,9 +8,9 @@
  * loaded from is in the list. A walk that anything else had a part in (the unwinder, a signal frame, a stack
  * that is not the thread's own) is not `lasting`. Rows change only with hak_walk_age.
  *
- * By the same reasoning a walk that comes to a frame of the last one (same pc, SP, BP, and BP's origin) and
- * finds the last one's words from there on as they were takes over its frames from there on: calls are mostly
- * made from near where the last ones were made.
+ * By the same reasoning a walk that comes to a frame of the last one (same pc and SP; BP and its origin,
+ * where they are needed) and finds the last one's words from there on as they were takes over its frames from
+ * there on: calls are mostly made from near where the last ones were made.
  *
  * A hak_walk belongs to one thread; no function here takes a lock, allocates, or reads outside the given
  * stack. */
@@ -36,8 +36,10 @@ typedef struct hak_walk_mark {
     uintptr_t sp;
     uintptr_t bp;
     uintptr_t bp_at; /* where BP was loaded from; 0: it is the hook's caller's, or noted already */
-    unsigned extras; /* words noted so far */
+    uint16_t extras; /* words noted so far */
+    uint16_t bp_age; /* frames that BP has been the same for, before this one */
     bool bp_entry;   /* it is the hook's caller's */
+    bool bp_needed;  /* a step from here on, before another BP is loaded, goes by it */
 } hak_walk_mark;
 
 /* A walk that was taken. */

@@ -2,6 +2,9 @@
 hak_unit(trace_file unit/trace_file.c hak_base hak_trace)
 hak_unit(collect_clock unit/collect_clock.c hak_base hak_trace)
 target_sources(test_collect_clock PRIVATE ../src/trace/collect_clock.c)
+hak_unit(collect_merge unit/collect_merge.c hak_base hak_trace)
+target_sources(test_collect_merge PRIVATE ../src/trace/collect_clock.c ../src/trace/collect_events.c
+  ../src/trace/collect_merge.c ../src/trace/collect_ring.c ../src/trace/collect_run.c ../src/trace/collect_stack.c)
 hak_unit(trace_slots unit/trace_slots.c hak_base hak_trace)
 hak_unit(trace_reuse unit/trace_reuse.c hak_base hak_trace)
 
