@@ -84,7 +84,10 @@ static void put_validations(const hak_train_report *r)
         putc(':', stderr);
         put_change("time", &v->time);
         put_change(" RSS", &v->rss);
-        fprintf(stderr, "   %" PRIu64 " decisions\n", v->decisions);
+        fprintf(stderr, "   %" PRIu64 " decisions; of the whole program:", v->decisions);
+        put_change("time", &v->whole_time);
+        put_change(" RSS", &v->whole_rss);
+        putc('\n', stderr);
     }
     if (r->validation_count != 0)
         fputs("* significant at 95%; against hakmem:balanced\n", stderr);
@@ -166,6 +169,10 @@ static void print_json(const hak_train_report *r)
         json_change("time", &v->time);
         putchar(',');
         json_change("rss", &v->rss);
+        putchar(',');
+        json_change("whole_time", &v->whole_time);
+        putchar(',');
+        json_change("whole_rss", &v->whole_rss);
         putchar(',');
         json_change("objective", &v->objective);
         printf(",\"rounds\":%" PRIu32 ",\"decisions\":%" PRIu64 "}", v->rounds, v->decisions);

@@ -47,7 +47,9 @@
     X(GUARD_LATE_BYTES, "guard_late_bytes", 4 << 20, 0, 1ll << 34, LOG, GUARD,                               \
       "consulted bytes after which the end of a short life is a surprise")                                   \
     X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 16 << 20, 0, 1 << 28, LOG, TINY,                     \
-      "bytes by which the lists of a thread may grow where they prove too short")
+      "bytes by which the lists of a thread may grow where they prove too short")                            \
+    X(THP_KNOWN_BYTES, "thp_known_bytes", 0, 0, 1ll << 34, LOG, THP,                                         \
+      "bytes of SuperSlabs known to be wanted: auto uses huge pages there from the start")
 
 typedef enum hak_knob {
 #define X(name, text, def, min, max, scale, family, help) HAK_KNOB_##name,

@@ -72,17 +72,19 @@ static void dirty_link_last(hak_superslab *super, uint64_t now_ns)
 }
 
 /* Small programs pay for huge pages with memory they never asked for, so automatic use starts behind
- * thp_first_bytes; and so do page runs, of which a program may write the ends only, so it is for SuperSlabs
- * that begin with a slab. Without the feature the kernel's own setting stands. Before anything is written to
- * the chunk: where one OS page is there, the kernel makes no huge page any more. */
+ * thp_first_bytes, but for what is known to be wanted (thp_known_bytes); and so do page runs, of which a
+ * program may write the ends only, so it is for SuperSlabs that begin with a slab. Without the feature the
+ * kernel's own setting stands. Before anything is written to the chunk: where one OS page is there, the
+ * kernel makes no huge page any more. */
 static bool advise(void *chunk, bool slab)
 {
     if (!hak_feature_on(HAK_FEATURE_THP))
         return false;
     int64_t mode = hak_opt.knobs[HAK_KNOB_THP];
-    bool huge = mode == HAK_THP_MODE_ON ||
-                (mode == HAK_THP_MODE_AUTO && slab &&
-                 super_count * HAK_SUPERSLAB_BYTES >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES));
+    size_t from_bytes = super_count * HAK_SUPERSLAB_BYTES;
+    bool wanted = from_bytes >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES) ||
+                  from_bytes + HAK_SUPERSLAB_BYTES <= hak_knob_bytes(HAK_KNOB_THP_KNOWN_BYTES);
+    bool huge = mode == HAK_THP_MODE_ON || (mode == HAK_THP_MODE_AUTO && slab && wanted);
     hak_os_advise_huge(chunk, HAK_SUPERSLAB_BYTES, huge);
     hak_count(huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
     return huge;

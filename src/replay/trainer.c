@@ -21,10 +21,10 @@
 #define SEARCH_UNTIL        0.50
 #define PRUNE_UNTIL         0.80
 #define VALIDATE_ROUNDS     12
-#define VALIDATE_MIN_ROUNDS 6        /* always made, beyond the limit if need be: fewer say nothing */
-#define RUN_MIN_NS          30000000 /* shorter replays are repeated within a run */
-#define RUN_MAX_REPEATS     64
+#define VALIDATE_MIN_ROUNDS 6 /* always made, beyond the limit if need be: fewer say nothing */
 #define DEFAULT_TARGET      "hakmem:balanced"
+#define RECORDING_NS        60   /* that recording an event took of the program's time, about */
+#define REST_MIN_SHARE      0.25 /* of the recorded time is the program's, whatever recording took */
 
 /* ---- time and progress ---- */
 
@@ -134,9 +134,8 @@ static int measure_trial(hak_training *t, uint32_t trace, const hak_candidate *c
     hak_target target = t->default_target;
     if (candidate != NULL && target_of(t, candidate, &target) != 0)
         return -1;
+    /* One pass, unless the caller wants more: a program runs once, and pays for each OS page then. */
     hak_measure_options options = t->options->measure;
-    if (options.repeats == 0)
-        options.repeats = t->materials[trace].repeats;
     hak_measure measure;
     memset(&measure, 0, sizeof measure);
     if (hak_measure_run(t->materials[trace].workload, &target, &options, &measure, t->error) != 0)
@@ -161,7 +160,37 @@ static int run_trial(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
     return status;
 }
 
-/* Short replays are repeated within a run, so that process start and timer do not count. */
+/* What the program did and held beside its heap: a replay knows nothing of it, and yet a policy is worth what
+ * it changes of the whole. */
+static hak_arena_rest rest_of(const hak_material *m, const hak_measure *measure)
+{
+    hak_arena_rest rest = {0, 0};
+    double operations = (double)measure->operations;
+    if (m->program_ns != 0 && operations > 0) {
+        double program_ns = (double)m->program_ns;
+        double own_ns = fmax(program_ns - RECORDING_NS * operations, REST_MIN_SHARE * program_ns);
+        rest.ns_per_op = fmax(own_ns / operations - measure->ns_per_op, 0);
+    }
+    if (m->program_rss_bytes > measure->peak_rss_bytes)
+        rest.rss_bytes = (double)(m->program_rss_bytes - measure->peak_rss_bytes);
+    return rest;
+}
+
+/* As the log has it, where one is read. */
+static void take_rests(hak_training *t)
+{
+    for (size_t i = 0; i < t->material_count; i++) {
+        char text[96];
+        snprintf(text, sizeof text, "%a %a", t->rests[i].ns_per_op, t->rests[i].rss_bytes);
+        hak_journal_fact(&t->journal, "rest", text, sizeof text);
+        if (sscanf(text, "%la %la", &t->rests[i].ns_per_op, &t->rests[i].rss_bytes) != 2 ||
+            !(t->rests[i].ns_per_op >= 0) || !(t->rests[i].rss_bytes >= 0))
+            t->rests[i] = (hak_arena_rest){0, 0};
+    }
+    t->arena.rests = t->rests;
+}
+
+/* One run of the default on each trace: what the heap's share is. */
 static int calibrate(hak_training *t)
 {
     if (hak_target_parse(DEFAULT_TARGET, &t->default_target, t->error) != 0)
@@ -173,8 +202,7 @@ static int calibrate(hak_training *t)
         t->failed = t->materials[i].path;
         if (hak_measure_run(t->materials[i].workload, &t->default_target, &options, &measure, t->error) != 0)
             return -1;
-        uint64_t repeats = measure.wall_ns == 0 ? RUN_MAX_REPEATS : 1 + RUN_MIN_NS / measure.wall_ns;
-        t->materials[i].repeats = repeats < RUN_MAX_REPEATS ? (uint32_t)repeats : RUN_MAX_REPEATS;
+        t->rests[i] = rest_of(&t->materials[i], &measure);
     }
     t->failed = NULL;
     return 0;
@@ -228,6 +256,10 @@ static void report_trace(hak_training *t, size_t index, uint32_t first_block)
     v->trace = t->materials[index].path;
     v->time = hak_train_change_of(&time);
     v->rss = hak_train_change_of(&rss);
+    hak_estimate whole_time = hak_arena_compare(arena, best, 0, HAK_METRIC_WHOLE_TIME, first_block, trace);
+    hak_estimate whole_rss = hak_arena_compare(arena, best, 0, HAK_METRIC_WHOLE_RSS, first_block, trace);
+    v->whole_time = hak_train_change_of(&whole_time);
+    v->whole_rss = hak_train_change_of(&whole_rss);
     v->objective = hak_train_change_of(&objective);
     v->rounds = objective.pairs;
     v->decisions = decisions_of(arena, best);
@@ -237,26 +269,28 @@ static void report_trace(hak_training *t, size_t index, uint32_t first_block)
 static void conclude(hak_training *t, uint32_t first_block)
 {
     hak_train_report *r = t->report;
-    hak_estimate e[3];
-    for (unsigned m = 0; m < 3; m++)
-        e[m] = hak_arena_compare(&t->arena, t->search.best, 0, (hak_metric)m, first_block, UINT32_MAX);
+    uint32_t best = t->search.best;
+    hak_estimate objective =
+        hak_arena_compare(&t->arena, best, 0, HAK_METRIC_OBJECTIVE, first_block, UINT32_MAX);
+    hak_estimate time = hak_arena_compare(&t->arena, best, 0, HAK_METRIC_WHOLE_TIME, first_block, UINT32_MAX);
+    hak_estimate rss = hak_arena_compare(&t->arena, best, 0, HAK_METRIC_WHOLE_RSS, first_block, UINT32_MAX);
     const char *what = r->held_out ? "held-out traces" : "training traces";
     if (decisions_of(&t->arena, t->search.best) == 0)
         snprintf(r->reason, sizeof r->reason, "the allocator's counters show no decision of the policy");
-    else if (e[HAK_METRIC_OBJECTIVE].high >= 0)
+    else if (objective.high >= 0)
         snprintf(r->reason, sizeof r->reason, "no gain beyond noise on the %s (%+.1f%% [%+.1f, %+.1f])", what,
-                 100 * expm1(e[0].mean), 100 * expm1(e[0].low), 100 * expm1(e[0].high));
-    else if (e[HAK_METRIC_TIME].low > 0 && e[HAK_METRIC_TIME].mean > t->search.max_log_time)
+                 100 * expm1(objective.mean), 100 * expm1(objective.low), 100 * expm1(objective.high));
+    else if (time.low > 0 && time.mean > t->search.max_log_time)
         snprintf(r->reason, sizeof r->reason, "it would cost time on the %s (%+.1f%%)", what,
-                 100 * expm1(e[HAK_METRIC_TIME].mean));
-    else if (e[HAK_METRIC_RSS].low > 0 && e[HAK_METRIC_RSS].mean > t->search.max_log_rss)
+                 100 * expm1(time.mean));
+    else if (rss.low > 0 && rss.mean > t->search.max_log_rss)
         snprintf(r->reason, sizeof r->reason, "it would cost memory on the %s (%+.1f%%)", what,
-                 100 * expm1(e[HAK_METRIC_RSS].mean));
+                 100 * expm1(rss.mean));
     else {
         r->frozen = true;
         snprintf(r->reason, sizeof r->reason, "%s objective %+.1f%% [%+.1f, %+.1f] on the %s",
-                 hak_objective_text(t->options->objective), 100 * expm1(e[0].mean), 100 * expm1(e[0].low),
-                 100 * expm1(e[0].high), what);
+                 hak_objective_text(t->options->objective), 100 * expm1(objective.mean),
+                 100 * expm1(objective.low), 100 * expm1(objective.high), what);
     }
 }
 
@@ -272,28 +306,77 @@ static uint32_t without_unweighed(hak_training *t)
     return id == UINT32_MAX || id == HAK_ARENA_DEFAULT ? t->search.best : id;
 }
 
-/* Both at most: two looks at 95% each, of which the first that holds is taken. */
-static void choose_valid(hak_training *t, uint32_t plain, uint32_t first_block)
+/* What is weighed on the held-out traces, in the order in which it is taken: two or three looks at 95% each,
+ * of which the first that holds is believed. */
+typedef struct finalists {
+    uint32_t ids[4]; /* the default, the best, and what is tried where that is refused */
+    uint32_t count;
+} finalists;
+
+static void add_finalist(finalists *f, uint32_t id)
+{
+    for (uint32_t i = 0; i < f->count; i++)
+        if (f->ids[i] == id)
+            return;
+    f->ids[f->count++] = id;
+}
+
+/* The best of those that cost nothing on the training traces, neither time nor memory: a constraint that the
+ * best of all holds there by little it may well break elsewhere. */
+static uint32_t frugal_best(const hak_arena *arena)
+{
+    uint32_t found = HAK_ARENA_DEFAULT;
+    for (uint32_t i = 1; i < arena->candidate_count; i++) {
+        if (arena->failed[i] ||
+            arena->rating[i] - arena->deviation[i] <= arena->rating[found] - arena->deviation[found])
+            continue;
+        hak_estimate time = hak_arena_compare(arena, i, 0, HAK_METRIC_WHOLE_TIME, 0, UINT32_MAX);
+        hak_estimate rss = hak_arena_compare(arena, i, 0, HAK_METRIC_WHOLE_RSS, 0, UINT32_MAX);
+        if (time.mean <= 0 && rss.mean <= 0)
+            found = i;
+    }
+    return found;
+}
+
+static finalists finalists_of(hak_training *t)
+{
+    finalists f = {.ids = {HAK_ARENA_DEFAULT}, .count = 1};
+    add_finalist(&f, t->search.best);
+    add_finalist(&f, without_unweighed(t));
+    hak_arena_rate(&t->arena, t->search.noise);
+    add_finalist(&f, frugal_best(&t->arena));
+    return f;
+}
+
+static void choose_valid(hak_training *t, const finalists *f, uint32_t first_block)
 {
     uint32_t whole = t->search.best;
-    if (t->arena.failed[whole])
-        snprintf(t->report->reason, sizeof t->report->reason, "the policy made a held-out replay fail");
-    else
-        conclude(t, first_block);
-    if (t->report->frozen || plain == whole || t->arena.failed[plain])
-        return;
-    char reason[sizeof t->report->reason];
-    memcpy(reason, t->report->reason, sizeof reason);
-    t->search.best = plain;
-    conclude(t, first_block);
+    char reason[sizeof t->report->reason] = "";
+    for (uint32_t i = 1; i < f->count && !t->report->frozen; i++) {
+        t->search.best = f->ids[i];
+        if (t->arena.failed[f->ids[i]])
+            snprintf(t->report->reason, sizeof t->report->reason, "the policy made a held-out replay fail");
+        else
+            conclude(t, first_block);
+        if (i == 1)
+            memcpy(reason, t->report->reason, sizeof reason);
+    }
     if (!t->report->frozen) {
         t->search.best = whole;
         memcpy(t->report->reason, reason, sizeof reason);
         return;
     }
-    for (unsigned f = HAK_TRAIN_KNOBS; f < HAK_TRAIN_FAMILIES; f++)
-        if (t->report->families[f].verdict == HAK_TRAIN_UNWEIGHED)
-            t->report->families[f].verdict = HAK_TRAIN_DID_NOT_PAY;
+    if (t->search.best == whole)
+        return;
+    const hak_candidate *chosen = &t->arena.candidates[t->search.best];
+    for (unsigned i = 0; i < HAK_TRAIN_FAMILIES; i++) {
+        hak_train_family_report *family = &t->report->families[i];
+        bool held = hak_candidate_has(chosen, (hak_train_family)i);
+        if (!held && (family->verdict == HAK_TRAIN_UNWEIGHED || family->verdict == HAK_TRAIN_KEPT))
+            family->verdict = HAK_TRAIN_DID_NOT_PAY;
+        else if (held && family->verdict != HAK_TRAIN_KEPT)
+            family->verdict = HAK_TRAIN_UNWEIGHED;
+    }
 }
 
 static int validate(hak_training *t)
@@ -302,13 +385,11 @@ static int validate(hak_training *t)
     size_t end = t->material_count;
     t->report->held_out = first != 0;
     uint32_t first_block = t->arena.block_count;
-    uint32_t plain = without_unweighed(t);
-    const uint32_t ids[] = {HAK_ARENA_DEFAULT, t->search.best, plain};
-    uint32_t count = plain != t->search.best ? 3 : 2;
+    const finalists chosen = finalists_of(t);
     for (uint32_t round = 0; !enough(t, round); round++)
         for (size_t i = first; i < end; i++) {
             bool default_failed = false;
-            if (!hak_arena_block(&t->arena, (uint32_t)i, ids, count, &default_failed))
+            if (!hak_arena_block(&t->arena, (uint32_t)i, chosen.ids, chosen.count, &default_failed))
                 return hak_training_fail_memory(t);
             if (default_failed) {
                 t->failed = t->materials[i].path;
@@ -316,7 +397,7 @@ static int validate(hak_training *t)
             }
             hak_training_tell(t, HAK_TRAIN_VALIDATING);
         }
-    choose_valid(t, plain, first_block);
+    choose_valid(t, &chosen, first_block);
     for (size_t i = first; i < end; i++)
         report_trace(t, i, first_block);
     return 0;
@@ -340,6 +421,7 @@ static int search_best(hak_training *t)
         .arg = t};
     if (!hak_arena_init(&t->arena, run_trial, t, t->options->objective, t->options->seed))
         return hak_training_fail_memory(t);
+    take_rests(t);
     if (!hak_search_noise(&t->search) || !hak_search_run(&t->search) ||
         (t->search.best != HAK_ARENA_DEFAULT && !hak_search_prune(&t->search, t->report->families)))
         return t->search.default_failed ? -1 : hak_training_fail_memory(t);

@@ -106,9 +106,11 @@ typedef struct hak_train_change {
 } hak_train_change;
 
 typedef struct hak_train_validation {
-    const char *trace; /* one of the options' */
-    hak_train_change time, rss, objective;
-    uint64_t decisions; /* taken in one run, by the allocator's own counters */
+    const char *trace;                      /* one of the options' */
+    hak_train_change time, rss;             /* of the replay: of the heap alone */
+    hak_train_change whole_time, whole_rss; /* what that makes of the program, as it was recorded */
+    hak_train_change objective;             /* of the whole */
+    uint64_t decisions;                     /* taken in one run, by the allocator's own counters */
     uint32_t rounds;
 } hak_train_validation;
 

@@ -76,9 +76,10 @@ uint32_t hak_arena_add(hak_arena *arena, const hak_candidate *candidate)
 
 static double objective_of(const hak_arena *arena, const hak_arena_run *run)
 {
-    return arena->objective == HAK_OBJECTIVE_TIME  ? run->log_time
-           : arena->objective == HAK_OBJECTIVE_RSS ? run->log_rss
-                                                   : 0.5 * (arena->time_trust * run->log_time + run->log_rss);
+    return arena->objective == HAK_OBJECTIVE_TIME ? run->log_whole_time
+           : arena->objective == HAK_OBJECTIVE_RSS
+               ? run->log_whole_rss
+               : 0.5 * (arena->time_trust * run->log_whole_time + run->log_whole_rss);
 }
 
 void hak_arena_trust_time(hak_arena *arena, double noise)
@@ -102,6 +103,9 @@ static bool log_run(hak_arena *arena, uint32_t trace, uint32_t candidate, const 
     hak_arena_run run = {.block = arena->block_count, .candidate = candidate, .trace = trace};
     run.log_time = log(fmax(trial->ns_per_op, MIN_NS));
     run.log_rss = log(fmax(trial->rss_bytes, MIN_RSS_BYTES));
+    hak_arena_rest rest = arena->rests != NULL ? arena->rests[trace] : (hak_arena_rest){0, 0};
+    run.log_whole_time = log(fmax(trial->ns_per_op, MIN_NS) + rest.ns_per_op);
+    run.log_whole_rss = log(fmax(trial->rss_bytes, MIN_RSS_BYTES) + rest.rss_bytes);
     run.log_objective = objective_of(arena, &run);
     arena->runs[arena->run_count++] = run;
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++)
@@ -191,9 +195,19 @@ hak_estimate hak_estimate_of(double *values, uint32_t count)
 
 static double metric_of(const hak_arena_run *run, hak_metric metric)
 {
-    return metric == HAK_METRIC_TIME  ? run->log_time
-           : metric == HAK_METRIC_RSS ? run->log_rss
-                                      : run->log_objective;
+    switch (metric) {
+    case HAK_METRIC_TIME:
+        return run->log_time;
+    case HAK_METRIC_RSS:
+        return run->log_rss;
+    case HAK_METRIC_WHOLE_TIME:
+        return run->log_whole_time;
+    case HAK_METRIC_WHOLE_RSS:
+        return run->log_whole_rss;
+    case HAK_METRIC_OBJECTIVE:
+        break;
+    }
+    return run->log_objective;
 }
 
 hak_estimate hak_arena_compare(const hak_arena *arena, uint32_t a, uint32_t b, hak_metric metric,

@@ -16,6 +16,13 @@ typedef struct hak_candidate {
     int64_t knobs[HAK_KNOB_COUNT];
 } hak_candidate;
 
+/* What a trace's program does and holds besides its heap, in units of a trial: a policy is worth what it
+ * changes of the whole. Zero where the recording does not tell: then the heap is the whole. */
+typedef struct hak_arena_rest {
+    double ns_per_op;
+    double rss_bytes;
+} hak_arena_rest;
+
 /* One measured process. */
 typedef struct hak_trial {
     double ns_per_op;
@@ -27,9 +34,11 @@ typedef struct hak_arena_run {
     uint32_t block;
     uint32_t candidate;
     uint32_t trace;
-    double log_time;
+    double log_time; /* of the replay: of the heap alone */
     double log_rss;
-    double log_objective;
+    double log_whole_time; /* with the rest of the program */
+    double log_whole_rss;
+    double log_objective; /* of the whole */
 } hak_arena_run;
 
 /* Robust paired estimate of a log ratio: median of the pairwise means with the interval of the signed-rank
@@ -39,7 +48,13 @@ typedef struct hak_estimate {
     uint32_t pairs;
 } hak_estimate;
 
-typedef enum hak_metric { HAK_METRIC_OBJECTIVE, HAK_METRIC_TIME, HAK_METRIC_RSS } hak_metric;
+typedef enum hak_metric {
+    HAK_METRIC_OBJECTIVE,
+    HAK_METRIC_TIME,
+    HAK_METRIC_RSS,
+    HAK_METRIC_WHOLE_TIME,
+    HAK_METRIC_WHOLE_RSS,
+} hak_metric;
 
 /* Measures candidate `id` of the arena on a trace: 0; -1 when it failed (it crashed, say); 1 when the
  * training was asked to end meanwhile, which says nothing of the candidate. */
@@ -49,6 +64,7 @@ typedef struct hak_arena {
     hak_trial_run *run;
     void *run_arg;
     hak_objective objective;
+    const hak_arena_rest *rests; /* by trace; NULL: none */
     double time_trust; /* balanced objective: what time counts of its half, see hak_arena_trust_time */
     uint64_t random;   /* state; set it to the seed */
     uint64_t runs_made;

@@ -15,12 +15,25 @@
 #define STABLE_MIN_COVERED 0.05  /* foretelling a trace by the others: share of blocks decided */
 #define STABLE_MIN_LONGS   0.5   /* or: share of the long-lived ones */
 #define STABLE_MAX_WRONG   0.02
-#define GUARD_LATE         8    /* times the longest short life */
-#define GUARD_EARLY        0.25 /* times the shortest long one */
-#define GUARD_UNKNOWN      25   /* percent above what was unknown in training */
-#define GATED_SHARE        0.3  /* of the small allocations may consult sites where only time counts */
+#define GUARD_LATE         8                  /* times the longest short life */
+#define GUARD_EARLY        0.25               /* times the shortest long one */
+#define GUARD_UNKNOWN      25                 /* percent above what was unknown in training */
+#define KNOWN_STEP         ((int64_t)2 << 20) /* a huge page */
+#define GATED_SHARE        0.3 /* of the small allocations may consult sites where only time counts */
 
 /* ---- reading ---- */
+
+/* The whole program's figures as it was recorded: where the recorder noted them. */
+static void read_whole(hak_material *m)
+{
+    const hak_trace_tail *tail = hak_reader_tail(m->reader);
+    uint32_t count;
+    const hak_trace_rss *samples = hak_reader_rss(m->reader, &count);
+    m->program_ns = tail->ended ? tail->duration_ns : 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (samples[i].rss_bytes > m->program_rss_bytes)
+            m->program_rss_bytes = samples[i].rss_bytes;
+}
 
 static int read_material(hak_training *t, hak_material *m, bool closed_form)
 {
@@ -42,6 +55,7 @@ static int read_material(hak_training *t, hak_material *m, bool closed_form)
         return -1;
     }
     m->single = info.threads_max <= 1;
+    read_whole(m);
     t->failed = NULL;
     return 0;
 }
@@ -226,6 +240,26 @@ static int fit_sites(hak_training *t, const hak_site_source *sources)
     return 0;
 }
 
+/* Every training input held so much in small blocks at once: there huge pages cost nothing but what they
+ * save. */
+static void fit_known(hak_training *t)
+{
+    double least = INFINITY;
+    for (size_t i = 0; i < t->options->trace_count; i++) {
+        const hak_train_trace *digest = &t->materials[i].digest;
+        double held = 0;
+        for (uint32_t cell = 0; cell < HAK_CELLS; cell++)
+            held += (double)digest->peak[cell] * (cell + 1) * HAK_CELL_BYTES;
+        least = fmin(least, held);
+    }
+    const hak_knob_info *info = &hak_knob_infos[HAK_KNOB_THP_KNOWN_BYTES];
+    int64_t known = (int64_t)fmin(least, (double)info->max) / KNOWN_STEP * KNOWN_STEP;
+    if (known < KNOWN_STEP)
+        return;
+    t->closed_candidate.knob_set[HAK_KNOB_THP_KNOWN_BYTES] = true;
+    t->closed_candidate.knobs[HAK_KNOB_THP_KNOWN_BYTES] = known;
+}
+
 int hak_training_fit(hak_training *t)
 {
     size_t count = t->options->trace_count;
@@ -244,6 +278,7 @@ int hak_training_fit(hak_training *t)
     }
     t->report->families[HAK_TRAIN_CACHES].decisions = hak_fit_caches(digests, count, &t->closed_form);
     t->closed_candidate.families[HAK_TRAIN_CACHES] = t->closed_form.cache_count != 0;
+    fit_known(t);
     return fit_sites(t, sources);
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD "hakmem-match-log 2"
+#define HEAD "hakmem-match-log 3"
 
 static void break_off(hak_journal *journal, const char *why)
 {

@@ -13,7 +13,8 @@ typedef struct hak_material {
     hak_reader *reader; /* closed once the closed form is done */
     hak_train_trace digest;
     hak_workload *workload;
-    uint32_t repeats;
+    uint64_t program_ns;        /* what was recorded took so long, 0: unknown; so the next */
+    uint64_t program_rss_bytes; /* at most */
     bool single; /* one thread at a time: processor time is the same as time, less what others took */
 } hak_material;
 
@@ -27,7 +28,8 @@ typedef struct hak_training {
     double begun_s; /* when the first run could be made, since start_ns */
     hak_material *materials;
     size_t material_count;
-    hak_policy closed_form; /* all that the closed form decides */
+    hak_arena_rest rests[HAK_TRAIN_MAX_TRACES]; /* by material */
+    hak_policy closed_form;                     /* all that the closed form decides */
     hak_candidate closed_candidate;
     hak_arena arena;
     hak_search search;

@@ -7,7 +7,7 @@
 
 #define POPULATION   12 /* new candidates a generation, with the survivors */
 #define SURVIVORS    3
-#define MAX_IDS      (POPULATION + SURVIVORS + 16)
+#define MAX_IDS      (POPULATION + SURVIVORS + 24)
 #define NOISE_BLOCKS 8
 #define RUNGS        3 /* blocks at rung r: 1, 2, 4; half of the candidates go on */
 #define PRUNE_BLOCKS 8
@@ -128,15 +128,25 @@ static hak_candidate cross(hak_search *search, const hak_candidate *a, const hak
     return child;
 }
 
-/* Settings that differ from the default all in one direction: what a person would try first. */
-static hak_candidate lean_or_rich(const hak_candidate *base, bool lean)
+/* What such a setting says is how much is kept. */
+static bool is_amount(unsigned knob)
+{
+    const hak_knob_info *info = &hak_knob_infos[knob];
+    bool keeps = info->family == HAK_FAMILY_PURGE || info->family == HAK_FAMILY_MID ||
+                 info->family == HAK_FAMILY_TINY ||
+                 (info->family == HAK_FAMILY_LARGE && knob != HAK_KNOB_LARGE_MIN_BYTES &&
+                  knob != HAK_KNOB_MMAP_MIN_BYTES);
+    return keeps && info->scale != HAK_SCALE_ENUM;
+}
+
+/* Settings that differ from the default all in one direction: what a person would try first. Of one family,
+ * or of all (HAK_FAMILY_COUNT). */
+static hak_candidate lean_or_rich(const hak_candidate *base, bool lean, unsigned family)
 {
     hak_candidate c = *base;
     for (unsigned i = 0; i < HAK_KNOB_COUNT; i++) {
         const hak_knob_info *info = &hak_knob_infos[i];
-        bool keeps = info->family == HAK_FAMILY_PURGE || info->family == HAK_FAMILY_MID ||
-                     info->family == HAK_FAMILY_TINY;
-        if (keeps && info->scale == HAK_SCALE_LOG)
+        if (is_amount(i) && (family == HAK_FAMILY_COUNT || info->family == family))
             set_knob(&c, i, lean ? info->def / 8 : info->def * 8);
     }
     return c;
@@ -144,9 +154,12 @@ static hak_candidate lean_or_rich(const hak_candidate *base, bool lean)
 
 static uint32_t first_generation(hak_search *search, uint32_t *ids)
 {
+    static const hak_knob_family amounts[] = {HAK_FAMILY_TINY, HAK_FAMILY_MID, HAK_FAMILY_LARGE,
+                                              HAK_FAMILY_PURGE};
     hak_candidate none = {0};
-    hak_candidate starts[] = {*search->closed_form, lean_or_rich(&none, true), lean_or_rich(&none, false),
-                              lean_or_rich(search->closed_form, true)};
+    hak_candidate starts[] = {*search->closed_form, lean_or_rich(&none, true, HAK_FAMILY_COUNT),
+                              lean_or_rich(&none, false, HAK_FAMILY_COUNT),
+                              lean_or_rich(search->closed_form, true, HAK_FAMILY_COUNT)};
     uint32_t count = 0;
     for (unsigned i = 0; i < HAK_COUNT_OF(starts); i++)
         ids[count++] = hak_arena_add(search->arena, &starts[i]);
@@ -155,12 +168,16 @@ static uint32_t first_generation(hak_search *search, uint32_t *ids)
         set_knob(&c, HAK_KNOB_THP, thp);
         ids[count++] = hak_arena_add(search->arena, &c);
     }
-    /* Each closed-form family alone. */
-    for (unsigned f = 0; f < HAK_TRAIN_KNOBS; f++) {
+    /* Each closed-form family alone, and each direction of a family of settings. */
+    for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++) {
         hak_candidate c = none;
-        c.families[f] = search->closed_form->families[f];
-        if (c.families[f])
+        copy_family(&c, search->closed_form, (hak_train_family)f);
+        if (hak_candidate_has(&c, (hak_train_family)f))
             ids[count++] = hak_arena_add(search->arena, &c);
+    }
+    for (unsigned i = 0; i < 2 * HAK_COUNT_OF(amounts); i++) {
+        hak_candidate c = lean_or_rich(&none, i % 2 == 0, amounts[i / 2]);
+        ids[count++] = hak_arena_add(search->arena, &c);
     }
     return count;
 }
@@ -216,8 +233,9 @@ static bool run_block(hak_search *search, const uint32_t *ids, uint32_t count, h
 static double excess(const hak_search *search, uint32_t id)
 {
     hak_estimate time =
-        hak_arena_compare(search->arena, id, HAK_ARENA_DEFAULT, HAK_METRIC_TIME, 0, UINT32_MAX);
-    hak_estimate rss = hak_arena_compare(search->arena, id, HAK_ARENA_DEFAULT, HAK_METRIC_RSS, 0, UINT32_MAX);
+        hak_arena_compare(search->arena, id, HAK_ARENA_DEFAULT, HAK_METRIC_WHOLE_TIME, 0, UINT32_MAX);
+    hak_estimate rss =
+        hak_arena_compare(search->arena, id, HAK_ARENA_DEFAULT, HAK_METRIC_WHOLE_RSS, 0, UINT32_MAX);
     double over = fmax(time.mean - search->max_log_time, 0) + fmax(rss.mean - search->max_log_rss, 0);
     return over > search->noise_bound ? over : 0;
 }
@@ -287,8 +305,8 @@ static double deviation_of(const hak_arena *arena, hak_metric metric)
     uint32_t count = 0;
     for (size_t i = 1; i < arena->run_count && count < NOISE_BLOCKS; i += 2) {
         const hak_arena_run *a = &arena->runs[i - 1], *b = &arena->runs[i];
-        differences[count++] =
-            fabs(metric == HAK_METRIC_TIME ? b->log_time - a->log_time : b->log_objective - a->log_objective);
+        differences[count++] = fabs(metric == HAK_METRIC_WHOLE_TIME ? b->log_whole_time - a->log_whole_time
+                                                                    : b->log_objective - a->log_objective);
     }
     return count > 0 ? hak_estimate_of(differences, count).mean / 0.6745 : 0.05 / 0.6745;
 }
@@ -308,7 +326,7 @@ bool hak_search_noise(hak_search *search)
         }
         search->tell(search->arg, HAK_TRAIN_NOISE);
     }
-    hak_arena_trust_time(arena, deviation_of(arena, HAK_METRIC_TIME));
+    hak_arena_trust_time(arena, deviation_of(arena, HAK_METRIC_WHOLE_TIME));
     search->noise = fmax(deviation_of(arena, HAK_METRIC_OBJECTIVE), 1e-4);
     search->noise_bound = count > 0 ? 1.96 * search->noise / sqrt(count) : 0.05;
     return true;

@@ -247,6 +247,38 @@ static void noisy_times_do_not_hide_what_memory_shows(void **state)
     }
 }
 
+/* Half of the heap's time, for a tenth of its memory. */
+static int run_frugal_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
+{
+    (void)arg;
+    (void)trace;
+    trial->ns_per_op = id == HAK_ARENA_DEFAULT ? 10 : 15;
+    trial->rss_bytes = id == HAK_ARENA_DEFAULT ? 1e6 : 0.9e6;
+    return 0;
+}
+
+static void what_counts_is_the_whole_program(void **state)
+{
+    (void)state;
+    static const hak_arena_rest rests[] = {{0, 0}, {990, 1e6}};
+    for (unsigned whole = 0; whole < 2; whole++) {
+        hak_arena arena;
+        assert_true(hak_arena_init(&arena, run_frugal_world, NULL, HAK_OBJECTIVE_BALANCED, 1));
+        arena.rests = &rests[whole];
+        hak_candidate frugal = {.knob_set = {[HAK_KNOB_THP] = true}};
+        const uint32_t ids[] = {HAK_ARENA_DEFAULT, hak_arena_add(&arena, &frugal)};
+        bool failed = false;
+        assert_true(hak_arena_block(&arena, 0, ids, 2, &failed));
+        hak_estimate time = hak_arena_compare(&arena, ids[1], 0, HAK_METRIC_WHOLE_TIME, 0, UINT32_MAX);
+        hak_estimate rss = hak_arena_compare(&arena, ids[1], 0, HAK_METRIC_WHOLE_RSS, 0, UINT32_MAX);
+        hak_estimate objective = hak_arena_compare(&arena, ids[1], 0, HAK_METRIC_OBJECTIVE, 0, UINT32_MAX);
+        assert_true(fabs(expm1(time.mean) - (whole ? 0.005 : 0.5)) < 1e-6);
+        assert_true(fabs(expm1(rss.mean) + (whole ? 0.05 : 0.1)) < 1e-6);
+        assert_true(whole ? objective.mean < 0 : objective.mean > 0);
+        hak_arena_clear(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +289,7 @@ int main(void)
         cmocka_unit_test(estimates_are_robust_and_cautious),
         cmocka_unit_test(ratings_do_not_depend_on_the_order_of_matches),
         cmocka_unit_test(noisy_times_do_not_hide_what_memory_shows),
+        cmocka_unit_test(what_counts_is_the_whole_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
