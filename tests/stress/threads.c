@@ -247,7 +247,7 @@ static void wandering_blocks(void)
 
 /* Short threads swap blocks of a few sizes into a table and free what was there: a slab's blocks come home
  * from everywhere while its heap is left, adopted and left again. The yields make the scheduler cut in
- * anywhere. */
+ * anywhere; on a busy machine each may cost a time slice, so they are few. */
 #define SWAPS 512
 static void *_Atomic swapped[SWAPS];
 
@@ -266,7 +266,7 @@ static void *swapping_thread(void *context)
             atomic_exchange_explicit(&swapped[draw >> 8 & (SWAPS - 1)], block, memory_order_acq_rel);
         if (old != NULL)
             EXPECT(old[old[0] / 8 - 1] == ~old[0]);
-        if ((draw >> 40 & 15) == 0)
+        if ((draw >> 40 & 127) == 0)
             sched_yield();
         free(old);
     }
