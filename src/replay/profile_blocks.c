@@ -141,15 +141,18 @@ static void record_life(hak_build *b, hak_profile_context *context, uint64_t lif
         b->no_memory = true;
 }
 
-/* A container that grows makes the new block, copies, frees the old one. */
-static void see_growth(const hak_build *b, hak_usage *usage, const hak_build_block *ended, uint32_t thread)
+/* A container that grows makes the new block, copies, frees the old one: the first block of its context that
+ * is freed after that. The others that a thread then frees are no containers but what one held. */
+static void see_growth(hak_build *b, hak_usage *usage, const hak_build_block *ended, uint32_t thread)
 {
     uint32_t last = b->threads[thread].last_slot;
     if (last == 0)
         return;
     const hak_build_block *made = &b->blocks[last];
-    if (made->context == ended->context && made->size_bytes > ended->size_bytes &&
-        made->size_bytes <= 3 * ended->size_bytes && made->birth_turn != ended->birth_turn) {
+    if (made->context != ended->context || made->birth_turn == ended->birth_turn)
+        return;
+    b->threads[thread].last_slot = 0;
+    if (made->size_bytes > ended->size_bytes && made->size_bytes <= 3 * ended->size_bytes) {
         usage->grown++;
         usage->grown_bytes += ended->size_bytes;
     }

@@ -22,7 +22,7 @@ typedef struct hak_build_block {
 #define HAK_UNCOUNTED UINT32_MAX /* outside the range or filtered out: only followed */
 
 typedef struct hak_build_thread {
-    uint32_t last_slot; /* its last allocation; 0 once that was freed */
+    uint32_t last_slot; /* its last allocation; 0 once that, or a block that it may replace, was freed */
     uint32_t turn;      /* allocations so far, modulo 2^32 */
 } hak_build_thread;
 

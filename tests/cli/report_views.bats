@@ -104,6 +104,14 @@ load report_app
     json "r['sites'][0]['regrown'] == 2 and r['sites'][0]['regrown_bytes'] == 300"
 }
 
+@test "what a container held is freed with it, and does not grow" {
+    awk 'BEGIN { for (i = 1; i <= 50; i++) print "new", i, 60 + i, "0x10"
+                 for (i = 1; i <= 50; i++) print "delete", i
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" held.gz
+    "$report" --json held.gz > result.json
+    json "r['sites'][0]['regrown'] <= 1"
+}
+
 @test "one live block in a slab pins what is free around it" {
     awk 'BEGIN { for (i = 1; i <= 2048; i++) print "malloc", i, "64 0x10"
                  for (i = 1; i <= 1024; i++) if (i != 500) print "free", i
