@@ -244,9 +244,7 @@ static void find_small(owner *who, void *at, const char *invalid, const char *tw
     who->room_bytes = slab->block_bytes;
     if (hak_slab_block_of(slab, at) != at)
         misuse(invalid, at);
-    const hak_block *block = at;
-    const hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
-    if (block->key == hak_block_key(block, owner_heap) && hak_heap_holds(slab, block))
+    if (hak_heap_holds(slab, at))
         misuse(twice, at);
 }
 
@@ -270,14 +268,14 @@ static owner find(void *at, const char *invalid, const char *twice, const char *
     return who;
 }
 
-static void put_small(hak_heap *heap, hak_slab *slab, void *at)
+HAK_NOINLINE static void put_small(hak_heap *heap, hak_slab *slab, void *at)
 {
     hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     if (owner_heap == heap) {
         hak_heap_put(heap, slab, at);
         return;
     }
-    if (owner_heap == &hak_heap_tracked) {
+    if (HAK_UNLIKELY(owner_heap == &hak_heap_tracked)) {
         hak_count(HAK_COUNT_TRACKED_FREE, 1);
         hak_learn_hooks.tracked_free(at);
     }
@@ -346,34 +344,13 @@ static void put_live(const owner *who, void *at)
         empty_quarantine(false);
 }
 
-/* A block of the pool without a header, freed by its owner or by another thread: nearly all that come here.
- */
-static bool put_pooled(void *at)
+/* What hak_free_slow leaves over: what is large, headers, and what is no block at all. */
+HAK_NOINLINE static void free_other(void *at)
 {
-    if (hak_feature_on(HAK_FEATURE_HEADERS) || hak_page_map_kind(at) != HAK_CHUNK_SUPERSLAB ||
-        ((uintptr_t)at & (HAK_CHUNK_BYTES - 1)) < HAK_FIRST_UNIT_START)
-        return false;
-    hak_slab *slab = hak_slab_of(at);
-    hak_heap *heap = heap_or_null();
-    const hak_block *block = at;
-    const hak_heap *owner_heap = atomic_load_explicit(&slab->owner, memory_order_relaxed);
-    if (slab->kind != HAK_SLAB_BLOCKS ||
-        (owner_heap != heap ? !hak_slab_may_begin(slab, at)
-                            : !hak_slab_begins(slab, at) || block->key == hak_block_key(block, heap)))
-        return false;
-    put_small(HAK_LIKELY(heap != NULL) ? heap : hak_heap_get_to_free(), slab, at);
-    return true;
-}
-
-void hak_free_slow(void *at)
-{
-    hak_tls_heap->nowhere.room = 0; /* free counts down whatever bin it was led to */
     if (at == NULL) {
         count(heap_or_null(), HAK_COUNT_RETURN_NULL);
         return;
     }
-    if (HAK_LIKELY(put_pooled(at)))
-        return;
     hak_chunk_kind kind = hak_page_map_kind(at);
     if (kind >= HAK_CHUNK_REGION && hak_front_put(hak_tls_heap, at))
         return;
@@ -385,6 +362,29 @@ void hak_free_slow(void *at)
     }
     owner who = find(at, "free(): invalid pointer", "free(): double free of", "free()");
     put_live(&who, at);
+}
+
+/* A block of the pool without a header, freed by its owner or by another thread: nearly all that come here.
+ */
+void hak_free_slow(void *at)
+{
+    hak_heap *heap = hak_tls_heap;
+    heap->nowhere.room = 0; /* free counts down whatever bin it was led to */
+    hak_slab *slab;
+    if (hak_page_map_kind(at) != HAK_CHUNK_SUPERSLAB || hak_feature_on(HAK_FEATURE_HEADERS) ||
+        (slab = hak_slab_of(at))->kind != HAK_SLAB_BLOCKS || HAK_UNLIKELY(!hak_slab_may_begin(slab, at))) {
+        free_other(at);
+        return;
+    }
+    const hak_block *block = at;
+    if (atomic_load_explicit(&slab->owner, memory_order_relaxed) != heap) {
+        if (!hak_fast_keep(heap, slab, at))
+            put_small(HAK_LIKELY(heap != &hak_heap_none) ? heap : hak_heap_get_to_free(), slab, at);
+    } else if (hak_slab_begins(slab, at) && block->key != hak_block_key(block, heap)) {
+        hak_heap_put(heap, slab, at);
+    } else {
+        free_other(at);
+    }
 }
 
 /* Headers know what was asked for. Without them: a block that was resized where it is may be twice too large,

@@ -71,6 +71,23 @@ HAK_INLINE bool hak_fast_put(void *at)
     return true;
 }
 
+/* free for a block of another heap's slab, as long as the thread wants such itself; false: it does not, or
+ * the block looks free already. What goes back and forth between threads then stays with those who use it. */
+HAK_INLINE bool hak_fast_keep(hak_heap *heap, const hak_slab *slab, hak_block *block)
+{
+    const hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    hak_kept *kept = &heap->kept[slab->class_index];
+    if (kept->count >= kept->most || HAK_UNLIKELY(hak_block_has_key_of(block, owner, heap)) ||
+        HAK_UNLIKELY(owner == &hak_heap_tracked))
+        return false;
+    block->key = hak_block_key(block, heap);
+    hak_block_link(block, kept->head);
+    kept->head = block;
+    kept->count++;
+    hak_heap_count(heap, HAK_COUNT_FREE_KEPT, 1);
+    return true;
+}
+
 /* Whether a block of `room_bytes` serves `bytes` where it is: one that would use less than half of it, by
  * more than the smallest class, moves. Size 0 is none. */
 HAK_INLINE bool hak_room_serves(size_t room_bytes, size_t bytes)

@@ -17,6 +17,7 @@
 #define PAST_MIN_COUNT    16 /* blocks of a list that say whether they lie scattered */
 #define PAST_LIMITS       8  /* limits of a list that go home past it before it is cut again */
 #define LIST_MAX_COUNT    UINT16_MAX
+#define KEEP_COUNT        32 /* blocks of other heaps that are kept, of each class, at most */
 #define LIST_POLICY_BYTES                                                                                    \
     (256u << 10)   /* what a policy may let a list of one class hold at first, at most                       \
                     */
@@ -163,6 +164,7 @@ static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
     slab->class_index = (uint8_t)class_index;
     slab->lifetime = (uint8_t)place;
     slab->capacity = (uint16_t)((entry->units * HAK_UNIT_BYTES - head_bytes) / entry->block_bytes);
+    slab->blocks_bytes = slab->capacity * entry->block_bytes;
     hak_slab_own(heap, slab);
     hak_slab_link(heap, slab);
     hak_heap_count(heap, HAK_COUNT_REFILL_SLAB, 1);
@@ -197,13 +199,6 @@ static void slab_used_again(hak_heap *heap, hak_slab *slab)
 _Noreturn HAK_COLD void hak_heap_corrupted(const void *at)
 {
     hak_fatal_address("free list corrupted (write after free) near", at);
-}
-
-bool hak_slab_may_begin(const hak_slab *slab, const void *at)
-{
-    size_t offset = (size_t)((const char *)at - slab->start);
-    uint32_t number = hak_class_quotient(slab->reciprocal, offset);
-    return number < slab->capacity && (size_t)number * slab->block_bytes == offset;
 }
 
 void *hak_slab_block_of(const hak_slab *slab, const void *at)
@@ -340,10 +335,22 @@ static void forget_growth(hak_heap *heap)
     heap->grown_bytes = 0;
 }
 
+/* The blocks of other heaps become the list, which is empty. */
+static hak_block *take_kept(hak_heap *heap, unsigned class_index)
+{
+    hak_bin *bin = &heap->bins[class_index];
+    hak_kept *kept = &heap->kept[class_index];
+    bin->head = kept->head;
+    *kept = (hak_kept){.most = bin->limit < KEEP_COUNT ? bin->limit : KEEP_COUNT};
+    return bin->head;
+}
+
 void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
 {
     hak_bin *bin = bin_of(heap, place, class_index);
     hak_block *block = bin->head;
+    if (block == NULL && bin == &heap->bins[class_index])
+        block = take_kept(heap, class_index);
     if (block == NULL && hak_inbox_filled(heap, memory_order_acquire)) {
         hak_heap_empty_inbox(heap);
         block = bin->head;
@@ -394,6 +401,16 @@ static void put_home(hak_heap *heap, hak_slab *slab, hak_block *first, hak_block
         hak_slab_emptied(heap, slab);
 }
 
+/* Up to `count` blocks from `first` on, of another heap's slab. */
+static void hand_over(hak_heap *heap, hak_slab *slab, hak_block *first, uint32_t count)
+{
+    for (hak_block *next; count-- > 0; first = next) {
+        next = hak_block_next(first);
+        first->key = 0; /* no longer on this list: nobody is to look for it there */
+        hak_heap_put_remote(heap, slab, first);
+    }
+}
+
 /* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. Neighbours in a
  * list are often neighbours in a slab, so they go in runs: true when most had none. */
 static bool bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
@@ -413,20 +430,24 @@ static bool bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
     uint64_t flushed = 0, runs = 0;
     while (rest != NULL) {
         hak_slab *slab = hak_slab_of(rest);
+        bool mine = atomic_load_explicit(&slab->owner, memory_order_relaxed) == heap;
         hak_block *first = rest, *last;
         uint32_t count = 0;
         do {
             last = rest;
-            if (HAK_UNLIKELY(hak_slab_block_of(slab, last) != last))
+            if (HAK_UNLIKELY(!(mine ? hak_slab_begins(slab, last) : hak_slab_may_begin(slab, last))))
                 hak_fatal_address("free(): invalid pointer (inside a block)", last);
             rest = hak_block_next(last);
             count++;
         } while (rest != NULL && hak_slab_of(rest) == slab);
-        put_home(heap, slab, first, last, count);
+        if (mine)
+            put_home(heap, slab, first, last, count);
+        else
+            hand_over(heap, slab, first, count);
+        hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, mine ? count : 0);
         flushed += count;
         runs++;
     }
-    hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, flushed);
     return flushed >= PAST_MIN_COUNT && runs > flushed / 2;
 }
 
@@ -501,6 +522,9 @@ void hak_heap_flush(hak_heap *heap)
         forget_growth(heap);
     for (unsigned i = 0; i < hak_classes.count; i++) {
         bin_flush(heap, &heap->bins[i], 0);
+        if (take_kept(heap, i) != NULL)
+            bin_flush(heap, &heap->bins[i], 0);
+        heap->kept[i].most = 0; /* until it is known anew that such are wanted */
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
             bin_flush(heap, &heap->placed[place][i], 0);
     }

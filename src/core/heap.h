@@ -6,7 +6,10 @@
  * from; where it wants to see the frees, the slabs have no entry in the unit map: nobody tests a mode on the
  * fast path.
  *
- * A heap belongs to one thread. What other threads free they hand to it, in one of two ways:
+ * A heap belongs to one thread. What other threads free of it they keep, a few of each class, if they take
+ * such blocks themselves (hak_fast_keep); on a list a block carries the key of the list's heap, and it counts
+ * as used by its slab, whosever that is. The rest, and what is left when a list is cut or the thread ends,
+ * they hand to the owner, in one of two ways:
  *   - inbox, while the owner lives: a freer collects pointers to blocks of one owner in an outbox of its own
  *     heap, marks them as free, reserves as many slots of the owner's ring, fills them and counts them as
  *     posted. The owner takes what it finds when one of its lists is empty, and puts it onto its lists;
@@ -72,6 +75,13 @@ typedef struct hak_bin {
     uint8_t calm;    /* looks in a row, up to a bound, that found no more than limit */
 } hak_bin;
 
+/* Blocks of other heaps, of one class, that are kept until the list of that class is empty. */
+typedef struct hak_kept {
+    hak_block *head;
+    uint32_t count;
+    uint32_t most; /* 0: none are wanted, the thread takes none of this class */
+} hak_kept;
+
 /* Blocks go home past a list that is full: as long as it begins with `head`, and `count` of them. */
 typedef struct hak_bin_past {
     const hak_block *head;
@@ -83,8 +93,9 @@ typedef struct hak_bin_past {
 #define HAK_OUTBOX_COUNT 32
 typedef struct hak_outbox {
     struct hak_heap *owner; /* NULL: empty */
+    hak_block *last;        /* put in; NULL: none */
     uint32_t count;
-    uint32_t bytes;
+    int32_t room_bytes; /* until it is sent */
     hak_block *blocks[HAK_OUTBOX_COUNT];
 } hak_outbox;
 
@@ -122,6 +133,7 @@ typedef struct hak_heap {
     hak_growth growth[HAK_GROWTH_WAYS];
     uint32_t growth_next;
     hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* bins of the classes whose calls are seen */
+    hak_kept kept[HAK_CLASS_MAX];                   /* beside bins */
     hak_bin_past past[HAK_CLASS_MAX], placed_past[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* of bins and placed */
     hak_recall_table recall;           /* calls the policy was consulted about */
     hak_outbox outboxes[HAK_OUTBOXES]; /* for blocks of other heaps */
@@ -177,7 +189,8 @@ extern HAK_HIDDEN hak_thread_heap hak_no_heap;
 #define hak_heap_none hak_no_heap.heap
 extern _Atomic uint64_t hak_heapless_frees; /* remote frees by threads without a heap */
 extern hak_heap hak_heap_shared;            /* for threads that have ended, under hak_shared_lock */
-extern hak_heap hak_heap_tracked; /* blocks whose free the learner wants to see, under hak_shared_lock */
+/* For blocks whose free the learner wants to see, under hak_shared_lock. */
+extern HAK_HIDDEN hak_heap hak_heap_tracked;
 extern HAK_HIDDEN HAK_TLS_IE hak_heap *hak_tls_heap;
 extern hak_lock hak_shared_lock;
 extern hak_lock hak_heaps_lock;
@@ -222,9 +235,8 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block);
 /* free for a slab of another heap. Any thread. `heap`: the caller's, for its counters, or NULL. */
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block);
 
-/* True when the block is on one of its slab's lists of free blocks, or in an outbox of the caller's heap. Any
- * thread; for a block that carries the key of a free one: what other threads' lists say is only trusted
- * together with it. */
+/* True when the block carries the key of a free block and is on one of its slab's lists, or in a list or
+ * outbox of the caller's heap. Any thread; what other threads' lists say is trusted only with the key. */
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block);
 
 /* Whether a block that was handed out once begins there; `at` lies in the slab. */
@@ -239,8 +251,13 @@ HAK_INLINE bool hak_slab_begins(const hak_slab *slab, const void *at)
 void *hak_slab_block_of(const hak_slab *slab, const void *at);
 
 /* True when a block of the slab begins at `at`, handed out or not. Any thread: it reads what changes seldom.
- */
-bool hak_slab_may_begin(const hak_slab *slab, const void *at);
+ * Of the products of a number and the reciprocal of another those of its multiples are the least ones, modulo
+ * 2^64 (Lemire, Kaser, Kurz 2019: Faster remainder by direct computation). */
+HAK_INLINE bool hak_slab_may_begin(const hak_slab *slab, const void *at)
+{
+    size_t offset = (size_t)((const char *)at - slab->start); /* in front of the first one: a large number */
+    return offset < slab->blocks_bytes && slab->reciprocal * offset < slab->reciprocal;
+}
 
 /* Empties lists and caches into slabs and pool. Owner only. */
 void hak_heap_flush(hak_heap *heap);
@@ -266,6 +283,8 @@ uint64_t hak_heap_counter_sum(hak_heap_counter counter);
 void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context);
 
 /* heap_remote.c; the heap is the caller's, or locked. */
+/* Ends the process when the block, which carries the key of a free one, is one. */
+void hak_heap_refuse_free(const hak_slab *slab, const hak_block *block);
 void hak_heap_drain(hak_heap *heap);       /* the blocks that other threads freed go home */
 void hak_heap_empty_inbox(hak_heap *heap); /* what is in the inbox goes onto the lists; owner only */
 /* In a forked child: slots may be reserved by threads that are gone. */

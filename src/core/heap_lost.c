@@ -44,11 +44,27 @@ static bool find_home(const hak_heap *heap, hak_block *block, bool marked)
     return true;
 }
 
+/* The same for a block of another heap that this one kept: where that is not lost, it is sent there. */
+static bool find_kept(const hak_heap *heap, hak_block *block)
+{
+    if (!hak_block_plausible(block) || block->key != hak_block_key(block, heap))
+        return false;
+    hak_slab *slab = hak_slab_of(block);
+    const hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    if (is_lost(owner))
+        return owner != heap && find_home(owner, block, true);
+    if (slab->kind != HAK_SLAB_BLOCKS || owner == NULL || !hak_slab_may_begin(slab, block))
+        return false;
+    if (owner->owns)
+        hak_heap_put_remote(NULL, slab, block);
+    return true;
+}
+
 static void find_list(const hak_heap *heap, hak_block *block)
 {
     for (hak_block *next; block != NULL; block = next) {
         next = hak_block_plausible(block) ? hak_block_next(block) : NULL;
-        if (!find_home(heap, block, true))
+        if (!find_home(heap, block, true) && !find_kept(heap, block))
             return;
     }
 }
@@ -67,6 +83,9 @@ static void find_in_lists(hak_heap *heap)
 {
     for (unsigned i = 0; i < hak_classes.count; i++) {
         forget_bin(heap, &heap->bins[i]);
+        hak_block *kept = heap->kept[i].head;
+        heap->kept[i] = (hak_kept){0};
+        find_list(heap, kept);
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
             forget_bin(heap, &heap->placed[place][i]);
     }
@@ -78,7 +97,8 @@ static void send_outboxes(hak_heap *heap)
     for (unsigned i = 0; i < HAK_OUTBOXES; i++) {
         hak_outbox *box = &heap->outboxes[i];
         uint32_t count = box->count < HAK_OUTBOX_COUNT ? box->count : 0;
-        box->count = box->bytes = 0;
+        box->count = 0;
+        box->last = NULL;
         for (uint32_t k = 0; k < count; k++) {
             hak_block *block = box->blocks[k];
             hak_slab *slab = hak_slab_of(block);

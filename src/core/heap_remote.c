@@ -8,7 +8,8 @@
 #define REMOTE_QUEUED      UINT64_C(1)
 #define REMOTE_COUNT_SHIFT 48
 #define REMOTE_ADDRESS     (((UINT64_C(1) << REMOTE_COUNT_SHIFT) - 1) & ~UINT64_C(15))
-#define OUTBOX_BYTES       8192       /* collected for one owner, about */
+#define OUTBOX_BYTES       8192                              /* collected for one owner, about */
+#define OUTBOX_LEAST_BYTES (OUTBOX_BYTES / HAK_OUTBOX_COUNT) /* what a block counts for at least */
 #define PREFETCH_SLOTS     6          /* how far ahead of a take its blocks are fetched */
 #define LIST_LOOK_COUNT    (1u << 18) /* longer than any list: ends a walk through a bent one */
 
@@ -253,27 +254,28 @@ static void push_all(hak_block **blocks, uint32_t count)
 
 /* Whether a block is free already is looked at only here: by now its cache line has arrived. What was looked
  * at is in the box again, so that a second one of the same is found. */
-static void mark_all(hak_outbox *box, uint32_t count)
+static void mark_all(const hak_heap *heap, hak_outbox *box, uint32_t count)
 {
     box->count = 0;
     for (uint32_t i = 0; i < count; i++) {
         hak_block *block = box->blocks[i];
-        uintptr_t key = hak_block_key(block, box->owner);
-        if (HAK_UNLIKELY(block->key == key) && hak_heap_holds(hak_slab_of(block), block))
-            freed_twice(block);
-        block->key = key;
+        if (HAK_UNLIKELY(hak_block_has_key_of(block, box->owner, heap)))
+            hak_heap_refuse_free(hak_slab_of(block), block);
+        block->key = hak_block_key(block, box->owner);
         box->count = i + 1;
     }
 }
 
-static void outbox_send(hak_outbox *box)
+static void outbox_send(const hak_heap *heap, hak_outbox *box)
 {
     hak_heap *owner = box->owner;
     uint32_t count = box->count;
+    box->room_bytes = OUTBOX_BYTES;
     if (count == 0)
         return;
-    mark_all(box, count);
-    box->count = box->bytes = 0;
+    mark_all(heap, box, count);
+    box->count = 0;
+    box->last = NULL;
     atomic_signal_fence(memory_order_seq_cst); /* a forked child must not find them in both (heap_lost.c) */
     if (atomic_load_explicit(&owner->state, memory_order_relaxed) != HAK_HEAP_LIVE ||
         !inbox_post(owner, box->blocks, count))
@@ -288,35 +290,43 @@ static hak_outbox *outbox_of(hak_heap *heap, const hak_heap *owner)
 void hak_heap_send_outboxes(hak_heap *heap)
 {
     for (unsigned i = 0; i < HAK_OUTBOXES; i++)
-        outbox_send(&heap->outboxes[i]);
+        outbox_send(heap, &heap->outboxes[i]);
+}
+
+HAK_COLD static void put_without_heap(hak_slab *slab, hak_block *block)
+{
+    atomic_fetch_add_explicit(&hak_heapless_frees, 1, memory_order_relaxed);
+    hak_heap_refuse_free(slab, block);
+    block->key = hak_block_key(block, atomic_load_explicit(&slab->owner, memory_order_relaxed));
+    push_remote(slab, block, block, 1);
 }
 
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
-    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
-    if (heap == NULL) {
-        atomic_fetch_add_explicit(&hak_heapless_frees, 1, memory_order_relaxed);
-        if (block->key == hak_block_key(block, owner) && hak_heap_holds(slab, block))
-            freed_twice(block);
-        block->key = hak_block_key(block, owner);
-        push_remote(slab, block, block, 1);
+    if (HAK_UNLIKELY(heap == NULL)) {
+        put_without_heap(slab, block);
         return;
     }
+    hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     __builtin_prefetch(block, 1);
     hak_heap_count(heap, HAK_COUNT_FREE_SS_REMOTE, 1);
     hak_outbox *box = outbox_of(heap, owner);
+    HAK_AS_WRITTEN(box);
     if (HAK_UNLIKELY(box->owner != owner)) {
-        outbox_send(box);
+        outbox_send(heap, box);
         box->owner = owner;
     }
-    if (HAK_UNLIKELY(box->count != 0 && box->blocks[box->count - 1] == block))
+    if (HAK_UNLIKELY(box->last == block))
         freed_twice(block);
-    box->blocks[box->count] = block;
+    uint32_t count = box->count;
+    box->blocks[count] = block;
     atomic_signal_fence(memory_order_seq_cst); /* what is counted is there (heap_lost.c) */
-    box->count++;
-    box->bytes += slab->block_bytes;
-    if (box->count == HAK_OUTBOX_COUNT || box->bytes >= OUTBOX_BYTES)
-        outbox_send(box);
+    box->count = count + 1;
+    box->last = block;
+    uint32_t bytes = slab->block_bytes;
+    box->room_bytes -= (int32_t)(bytes > OUTBOX_LEAST_BYTES ? bytes : OUTBOX_LEAST_BYTES);
+    if (box->room_bytes <= 0)
+        outbox_send(heap, box);
 }
 
 /* The list may be another thread's and change under our eyes, so each step is looked at before it is made. */
@@ -350,8 +360,18 @@ static bool outbox_holds(const hak_outbox *box, const hak_block *block)
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block)
 {
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
+    if (!hak_block_has_key_of(block, owner, hak_tls_heap))
+        return false;
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
     return outbox_holds(outbox_of(hak_tls_heap, owner), block) || inbox_holds(owner, block) ||
            list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
-           list_holds(hak_bin_at(owner, slab->bin)->head, block);
+           list_holds(hak_bin_at(owner, slab->bin)->head, block) ||
+           list_holds(hak_tls_heap->bins[slab->class_index].head, block) ||
+           list_holds(hak_tls_heap->kept[slab->class_index].head, block);
+}
+
+void hak_heap_refuse_free(const hak_slab *slab, const hak_block *block)
+{
+    if (hak_heap_holds(slab, block))
+        freed_twice(block);
 }

@@ -53,4 +53,11 @@ HAK_INLINE uintptr_t hak_block_key(const hak_block *block, const struct hak_heap
     return (uintptr_t)heap ^ hak_secure_mask(&block->key);
 }
 
+/* Whether the block looks free, as one of either heap's. */
+HAK_INLINE bool hak_block_has_key_of(const hak_block *block, const struct hak_heap *one,
+                                     const struct hak_heap *other)
+{
+    return block->key == hak_block_key(block, one) || block->key == hak_block_key(block, other);
+}
+
 #endif

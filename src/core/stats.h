@@ -45,7 +45,9 @@
     X(FRONT_KEPT, "front_kept", "large blocks put into the thread's front")                                  \
     X(FRONT_FLUSHED, "front_flushed", "large blocks that went from a front to the BigCache")                 \
     X(POLICY_RECALLED, "policy_recalled", "lookups answered by a call that was looked up before")            \
-    X(POLICY_REFILL, "policy_refill", "refills of a size that the policy sets for the class")
+    X(POLICY_REFILL, "policy_refill", "refills of a size that the policy sets for the class")                \
+    X(FREE_KEPT, "free_kept",                                                                                \
+      "blocks of other threads' heaps that a thread in want of such put onto its own list")
 
 /* Counted by the process. */
 #define HAK_PROCESS_COUNTERS(X)                                                                              \

@@ -53,6 +53,7 @@ typedef struct hak_slab {
     uint8_t units;
     uint8_t lifetime; /* hak_site_lifetime; 3: freed by others */
     uint8_t flags;
+    uint32_t blocks_bytes; /* all of them */
     struct hak_slab *pending_next;
 
     /* Free blocks pushed by other threads: address | count << 48 | queued. queued: the slab is on its owner's
