@@ -17,6 +17,8 @@ typedef struct plain {
     const uint64_t *pcs; /* NULL: none is told */
 } plain;
 
+#define AHEAD_WORDS 96 /* of the ring, for stacks that will be told */
+
 /* What a run works on. */
 typedef struct run {
     hak_events *events;
@@ -29,8 +31,9 @@ static bool read_stack(plain *record, const uint64_t *words, uint64_t left)
 {
     if (left < 3)
         return false;
-    uint32_t frames = (uint32_t)words[2];
-    record->same = (uint32_t)(words[2] >> 32);
+    uint64_t counts = *(const volatile uint64_t *)&words[2]; /* the program may change it in between */
+    uint32_t frames = (uint32_t)counts;
+    record->same = (uint32_t)(counts >> 32);
     if (frames > HAK_RECORD_DEPTH_MAX || record->same > frames || frames - record->same > left - 3)
         return false;
     record->frames = frames - record->same;
@@ -39,12 +42,11 @@ static bool read_stack(plain *record, const uint64_t *words, uint64_t left)
     return true;
 }
 
-/* The next visible record; false: it is none, or another one. */
-HAK_INLINE bool peek(const hak_consumer *consumer, plain *record)
+/* The visible record there; false: it is none, or another one. */
+HAK_INLINE bool peek(const hak_consumer *consumer, uint64_t tail, plain *record)
 {
-    uint64_t tail = consumer->tail;
     uint64_t at = tail & (HAK_RING_WORDS - 1);
-    if (HAK_UNLIKELY(consumer->visible - tail < 2 || at == HAK_RING_WORDS - 1))
+    if (HAK_UNLIKELY(tail + 2 > consumer->visible || at == HAK_RING_WORDS - 1))
         return false;
     uint64_t first = consumer->words[at];
     uint64_t second = consumer->words[at + 1];
@@ -130,13 +132,33 @@ HAK_INLINE bool put(run *r, const plain *record, uint64_t time_ns)
     return false;
 }
 
+/* Two records further, at most. */
+static void look_ahead(run *r)
+{
+    hak_consumer *consumer = r->consumer;
+    hak_stack_ids *ids = &consumer->stacks;
+    plain next;
+    ids->told--;
+    if (HAK_UNLIKELY(ids->tail < consumer->tail))
+        hak_stack_ids_look_from(ids, consumer->tail);
+    for (unsigned i = 0; i < 2 && ids->tail - consumer->tail < AHEAD_WORDS; i++) {
+        if (!peek(consumer, ids->tail, &next))
+            return; /* looking begins anew behind it */
+        if (next.pcs != NULL)
+            hak_stack_ids_foresee(ids, next.pcs, next.frames, next.same, r->writer.contexts);
+        ids->tail += next.words;
+    }
+}
+
 /* As many as the writer takes at once. */
 static uint32_t run_once(run *r, hak_clock *clock, uint64_t until)
 {
     hak_consumer *consumer = r->consumer;
     uint32_t count = 0;
     plain record;
-    while (count < r->writer.room && peek(consumer, &record) && record.stamp <= until) {
+    while (count < r->writer.room && peek(consumer, consumer->tail, &record) && record.stamp <= until) {
+        if (consumer->stacks.told != 0)
+            look_ahead(r);
         uint64_t time_ns = hak_clock_ns(clock, record.stamp);
         if (HAK_UNLIKELY(time_ns < r->writer.last_ns))
             time_ns = r->writer.last_ns;

@@ -64,11 +64,14 @@ static uint32_t create(hak_context_map *map, uint32_t parent, uint64_t pc, uint3
 {
     if (map->count >= HAK_TRACE_MAX_CONTEXTS || map->depths[parent] >= HAK_TRACE_MAX_DEPTH)
         return 0;
+    size_t room = map->nodes_room;
     if (!HAK_GROW(&map->nodes, &map->nodes_room, map->count + 1) ||
         !HAK_GROW(&map->depths, &map->depths_room, map->count + 1) ||
         !HAK_GROW(&map->hashes, &map->hashes_room, map->count + 1) ||
         (map->count * 2 > map->mask && !widen(map)))
         return 0;
+    if (HAK_UNLIKELY(room != map->nodes_room))
+        wish_huge(map->nodes, map->nodes_room * sizeof *map->nodes);
     size_t at = hash & map->mask;
     while (map->table[at] != 0)
         at = (at + 1) & map->mask;

@@ -112,6 +112,11 @@ uint32_t hak_writer_context(hak_writer *writer, uint32_t parent, uint64_t pc)
     return hak_context_map_add(&writer->contexts, parent, pc, 0); /* a member holds one generation */
 }
 
+uint32_t hak_writer_context_hashed(hak_writer *writer, uint32_t parent, uint64_t pc, uint32_t hash)
+{
+    return hak_context_map_add_hashed(&writer->contexts, parent, pc, 0, hash);
+}
+
 uint32_t hak_writer_thread(hak_writer *writer, uint64_t tid, const char *name)
 {
     if (writer->threads == HAK_TRACE_MAX_THREADS - 1) {

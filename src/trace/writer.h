@@ -28,6 +28,9 @@ hak_writer *hak_writer_open(const char *path, const hak_trace_head *head, const 
  */
 uint32_t hak_writer_context(hak_writer *writer, uint32_t parent, uint64_t pc);
 
+/* The same where the path's hash is known (context_map.h). */
+uint32_t hak_writer_context_hashed(hak_writer *writer, uint32_t parent, uint64_t pc, uint32_t hash);
+
 /* Declare before first use in an event; returns the dense index. name may be "" and set later. */
 uint32_t hak_writer_thread(hak_writer *writer, uint64_t tid, const char *name);
 void hak_writer_thread_name(hak_writer *writer, uint32_t thread, const char *name);
