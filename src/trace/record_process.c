@@ -324,6 +324,14 @@ static hak_ring *ring_wait(size_t *index)
     return ring;
 }
 
+static hak_walk *walk_new(void)
+{
+    hak_walk *walk = hak_walk_new(hak_shared->depth, (uint32_t)hak_tsc());
+    if (walk != NULL)
+        hak_seen_count_walk(hak_walk_bytes(hak_shared->depth));
+    return walk;
+}
+
 static bool thread_claim(hak_thread *self)
 {
     if (self->epoch == epoch && self->ring != NULL)
@@ -337,7 +345,7 @@ static bool thread_claim(hak_thread *self)
     }
     hak_ring *ring = ring_wait(&index);
     if (ring != NULL && walks[index] == NULL)
-        walks[index] = hak_walk_new(hak_shared->depth, (uint32_t)hak_tsc());
+        walks[index] = walk_new();
     if (ring != NULL && walks[index] == NULL) {
         atomic_store(&ring->state, HAK_RING_FREE);
         ring = NULL;
@@ -421,8 +429,10 @@ bool hak_thread_enter_sample(hak_thread *self, hak_frame caller)
         self->inside_sp = inside;
         if (!abandoned)
             return false;
-        if (self->ring != NULL && live_epoch() == self->epoch)
+        if (self->ring != NULL && live_epoch() == self->epoch) {
             hak_publish(self, 0);
+            self->walk->told_count = 0; /* what it was telling has not been told */
+        }
         if (self->seen.memory != NULL)
             hak_seen_clear(&self->seen); /* it may have been at work there */
     }

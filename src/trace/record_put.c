@@ -29,6 +29,7 @@ static void store_counts(const hak_thread *self)
 static hak_seen_stack *walk_anew(hak_thread *self, hak_frame caller)
 {
     hak_walk *walk = self->walk;
+    walk->taken = true;
     hak_walk_take(walk, caller);
     if (HAK_UNLIKELY(walk->learned != 0))
         put_learned(self);
@@ -58,6 +59,7 @@ static HAK_COLD hak_seen_stack *check(hak_thread *self, hak_seen_stack *stack, h
 static hak_seen_stack *stack_of(hak_thread *self, hak_frame caller)
 {
     uint32_t age = atomic_load_explicit(&hak_walk_age, memory_order_relaxed);
+    self->walk->taken = false;
     if (HAK_UNLIKELY(self->seen.age != age)) {
         hak_seen_clear(&self->seen);
         self->seen.age = age;
@@ -74,11 +76,11 @@ static hak_seen_stack *stack_of(hak_thread *self, hak_frame caller)
 }
 
 /* How many of the outermost frames are those of the stack told last. callers: all frames but the innermost.
- */
-static unsigned same_as_told(const hak_walk *walk, const uintptr_t *callers, unsigned count)
+ * known: so many are, at least. */
+static unsigned same_as_told(const hak_walk *walk, const uintptr_t *callers, unsigned count, unsigned known)
 {
     unsigned max = count < walk->told_count ? count : walk->told_count;
-    unsigned same = 0;
+    unsigned same = known < max ? known : max;
     while (same < max && walk->told[same] == callers[count - 1 - same])
         same++;
     return same;
@@ -92,7 +94,7 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
     bool tell = stack == NULL || !stack->told;
     unsigned frames = !tell ? 0 : stack != NULL ? stack->frames : walk->count;
     const uintptr_t *callers = stack != NULL ? stack->list : walk->pcs + 1;
-    unsigned same = tell ? same_as_told(walk, callers, frames - 1) : 0;
+    unsigned same = tell ? same_as_told(walk, callers, frames - 1, walk->taken ? walk->told_same : 0) : 0;
     bool moved_from = (flags & HAK_RECORD_MOVED_FROM) != 0;
     bool wide =
         size > HAK_SMALL_SIZE_MAX || align_log2 != 0 || (flags & ~(unsigned)HAK_RECORD_MOVED_FROM) != 0;
@@ -114,6 +116,7 @@ HAK_NOINLINE void hak_put_rare_alloc(hak_thread *self, hak_op op, unsigned flags
         for (unsigned i = 0; i < frames - same; i++)
             *next++ = walk->told[frames - 1 - i] = i == 0 ? caller.pc : callers[i - 1];
         walk->told_count = frames;
+        walk->told_same = walk->taken ? frames : 0;
     }
     hak_publish(self, words);
     if (stack != NULL)

@@ -21,6 +21,7 @@ static uint32_t no_guesses[4];
 static hak_seen_stack no_stack;
 
 static _Atomic size_t reserved;
+static _Atomic size_t walks; /* bytes */
 
 static size_t level_bytes(unsigned level)
 {
@@ -51,6 +52,11 @@ void hak_seen_init(hak_seen *seen)
 void hak_seen_process_starts(void)
 {
     atomic_store_explicit(&reserved, 0, memory_order_relaxed);
+}
+
+void hak_seen_count_walk(size_t bytes)
+{
+    atomic_fetch_add_explicit(&walks, bytes, memory_order_relaxed);
 }
 
 void hak_seen_done(hak_seen *seen)
@@ -95,8 +101,9 @@ size_t hak_seen_bytes(const hak_seen *seen)
 static bool reserve(size_t bytes)
 {
     size_t had = atomic_load_explicit(&reserved, memory_order_relaxed);
+    size_t beside = atomic_load_explicit(&walks, memory_order_relaxed);
     do
-        if (had + bytes > HAK_SEEN_BUDGET_BYTES)
+        if (had + beside + bytes > HAK_SEEN_BUDGET_BYTES)
             return false;
     while (!atomic_compare_exchange_weak(&reserved, &had, had + bytes));
     return true;
@@ -153,14 +160,6 @@ bool hak_seen_holds_wide(const hak_seen_stack *stack)
     return true;
 }
 
-static uint32_t hash_of(const hak_walk *walk, uintptr_t sp)
-{
-    uint64_t hash = sp;
-    for (unsigned i = 0; i < walk->count; i++)
-        hash = (hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(hash >> 32);
-}
-
 /* A place needs more bits than a narrow one has. */
 static bool is_wide(const hak_walk *walk, uintptr_t sp)
 {
@@ -201,7 +200,7 @@ static void append(hak_seen *seen, const hak_walk *walk, hak_frame caller, uint3
 
 hak_seen_stack *hak_seen_learn(hak_seen *seen, const hak_walk *walk, hak_frame caller)
 {
-    uint32_t hash = hash_of(walk, caller.sp);
+    uint32_t hash = (uint32_t)(hak_walk_hash(walk, caller.sp) >> 32);
     size_t need = hak_align_up(STACK_WORDS + 2 * (walk->words + HAK_SEEN_STRIDE), LINE_WORDS);
     for (unsigned rounds = 0; rounds <= LEVEL_MAX; rounds++) {
         uint32_t places = seen->level == 0 ? 0 : places_of(seen->level);

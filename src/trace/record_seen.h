@@ -9,14 +9,14 @@
  *
  * Which one to try first is guessed from the one before. Where it is one of the two that followed that one
  * last, nothing is looked at that is not in the cache: they stand there, and were fetched ahead. Memory is
- * the thread's own, taken in growing pieces from HAK_SEEN_BUDGET_BYTES for the whole process; a full one is
- * emptied. No locks, no malloc. */
+ * the thread's own, taken in growing pieces from what the threads' walks leave of HAK_SEEN_BUDGET_BYTES for
+ * the whole process; a full one is emptied. No locks, no malloc. */
 #ifndef HAK_TRACE_RECORD_SEEN_H
 #define HAK_TRACE_RECORD_SEEN_H
 
 #include "trace/record_walk.h"
 
-#define HAK_SEEN_BUDGET_BYTES (20 * HAK_MIB)
+#define HAK_SEEN_BUDGET_BYTES (26 * HAK_MIB)
 #define HAK_SEEN_STRIDE       4 /* words are compared so many at a time */
 #define HAK_SEEN_NEXT         2
 #define HAK_SEEN_PLACES       (1u << 16) /* words above sp that a narrow stack can name */
@@ -58,6 +58,9 @@ void hak_seen_clear(hak_seen *seen);
 void hak_seen_done(hak_seen *seen);
 
 size_t hak_seen_bytes(const hak_seen *seen); /* of memory taken */
+
+/* A thread's walk takes its memory first; it is never given back. */
+void hak_seen_count_walk(size_t bytes);
 
 /* Nothing of the process is in use yet: after a fork the arenas of other threads do not count. */
 void hak_seen_process_starts(void);

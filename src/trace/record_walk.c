@@ -57,7 +57,8 @@ static uintptr_t *lay_out(hak_walk_path *path, uintptr_t *at, unsigned depth)
     path->places = path->pcs + depth;
     path->values = path->places + words;
     path->marks = (hak_walk_mark *)(path->values + words);
-    return (uintptr_t *)(path->marks + depth);
+    path->hashes = (uint32_t *)(path->marks + depth);
+    return (uintptr_t *)(path->hashes + hak_align_up(depth, 2));
 }
 
 static void use_path(hak_walk *walk, unsigned now)
@@ -68,12 +69,18 @@ static void use_path(hak_walk *walk, unsigned now)
     walk->values = walk->paths[now].values;
 }
 
-hak_walk *hak_walk_new(unsigned depth, uint32_t seed)
+size_t hak_walk_bytes(unsigned depth)
 {
     size_t path_words = depth + 2 * HAK_WALK_WORDS_MAX(depth);
-    size_t path_bytes = path_words * sizeof(uintptr_t) + depth * sizeof(hak_walk_mark);
+    size_t path_bytes = path_words * sizeof(uintptr_t) + depth * sizeof(hak_walk_mark) +
+                        hak_align_up(depth, 2) * sizeof(uint32_t);
     size_t size_bytes = sizeof(hak_walk) + 2 * path_bytes + depth * sizeof(uintptr_t);
-    hak_walk *walk = hak_os_reserve(hak_align_up(size_bytes, HAK_OS_PAGE_BYTES), HAK_OS_PAGE_BYTES);
+    return hak_align_up(size_bytes, HAK_OS_PAGE_BYTES);
+}
+
+hak_walk *hak_walk_new(unsigned depth, uint32_t seed)
+{
+    hak_walk *walk = hak_os_reserve(hak_walk_bytes(depth), HAK_OS_PAGE_BYTES);
     if (walk == NULL)
         return NULL;
     walk->told = lay_out(&walk->paths[1], lay_out(&walk->paths[0], (uintptr_t *)(walk + 1), depth), depth);
@@ -267,6 +274,8 @@ static void take_over(context *c, const hak_walk_path *last, unsigned from, posi
     memcpy(walk->values + c->words, last->values + from, words * sizeof(uintptr_t));
     memcpy(walk->pcs + walk->count, last->pcs + from + 1, frames * sizeof(uintptr_t));
     memcpy(marks + walk->count, last->marks + from + 1, frames * sizeof *marks);
+    memcpy(walk->paths[walk->now].hashes + walk->count - 1, last->hashes + from,
+           (frames + 1) * sizeof *last->hashes);
     marks += walk->count;
     for (unsigned i = 0; base != before && i < frames; i++)
         marks[i].extras = (uint16_t)(marks[i].extras + base - before);
@@ -310,11 +319,28 @@ static meeting meet(context *c, position *at)
         return MEETS_NOT;
     take_over(c, last, from, at);
     c->next = last->count;
-    return last->count < c->walk->depth ? MEETS_TO_THE_END : MEETS;
+    if (last->count == c->walk->depth || c->walk->count == c->walk->depth)
+        return MEETS;
+    if (c->walk->told_same > last->count - from)
+        c->walk->told_same = last->count - from;
+    return MEETS_TO_THE_END;
+}
+
+/* Whoever walks the same way has the same hashes, whether he takes frames over or not. */
+static void hash_frames(const context *c, unsigned fresh)
+{
+    const hak_walk *walk = c->walk;
+    uint32_t *hashes = walk->paths[walk->now].hashes;
+    uint64_t hash = fresh < walk->count ? hashes[fresh] : 0;
+    for (unsigned i = fresh; i-- > 0;) {
+        hash = ((hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
+        hashes[i] = (uint32_t)hash;
+    }
 }
 
 static void walk_out(context *c, hak_frame start)
 {
+    meeting met = MEETS_NOT;
     hak_walk *walk = c->walk;
     position at = {.frame = start, .bp_entry = true};
     walk->pcs[0] = start.pc;
@@ -327,8 +353,16 @@ static void walk_out(context *c, hak_frame start)
             break;
         mark(c, walk->count, &at);
         walk->pcs[walk->count++] = at.frame.pc;
-        if (meet(c, &at) == MEETS_TO_THE_END)
+        unsigned before = walk->count;
+        met = meet(c, &at);
+        if (met == MEETS_TO_THE_END) {
+            hash_frames(c, before);
             break;
+        }
+    }
+    if (met != MEETS_TO_THE_END) {
+        walk->told_same = 0;
+        hash_frames(c, walk->count);
     }
     size_t last = HAK_WALK_WORDS_MAX(walk->depth) - 1;
     memmove(walk->places + c->words, walk->places + last + 1 - c->extras, c->extras * sizeof(uintptr_t));
@@ -372,9 +406,7 @@ void hak_walk_take(hak_walk *walk, hak_frame frame)
 
 bool hak_walk_is_second(hak_walk *walk, uintptr_t sp)
 {
-    uint64_t hash = sp;
-    for (unsigned i = 0; i < walk->count; i++)
-        hash = (hash ^ walk->pcs[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = hak_walk_hash(walk, sp);
     uint16_t *at = &walk->once[hash >> (64 - HAK_WALK_ONCE_BITS)];
     uint16_t left = (uint16_t)(hash >> 32 | 1);
     bool second = *at == left;

@@ -48,9 +48,10 @@ typedef struct hak_walk_path {
     uintptr_t *places;
     uintptr_t *values;
     hak_walk_mark *marks;
-    unsigned count;  /* pcs */
-    unsigned steps;  /* words that are return addresses */
-    unsigned extras; /* words after them: those noted last come first */
+    uint32_t *hashes; /* of the frames from each one outwards */
+    unsigned count;   /* pcs */
+    unsigned steps;   /* words that are return addresses */
+    unsigned extras;  /* words after them: those noted last come first */
     uint32_t age;
     bool entry_bp;
     bool usable; /* whole, and lasting */
@@ -74,6 +75,8 @@ typedef struct hak_walk {
     unsigned now;           /* which is this one */
     uintptr_t *told;        /* [depth]: the stack that was told the collector last, outermost frame first */
     unsigned told_count;
+    bool taken;                   /* the event's stack is that of the last walk */
+    unsigned told_same;           /* so many of the outermost frames are those of the last walk, at least */
     uint16_t once[HAK_WALK_ONCE]; /* what the hashes of walks taken before have left here */
 } hak_walk;
 
@@ -83,10 +86,18 @@ extern _Atomic uint32_t hak_walk_age;
 /* depth: 1 … HAK_RECORD_DEPTH_MAX. Memory from the system, for as long as the process lives; NULL without. */
 hak_walk *hak_walk_new(unsigned depth, uint32_t seed);
 
+size_t hak_walk_bytes(unsigned depth); /* of that memory */
+
 /* The arrays have been used for something else. */
 HAK_INLINE void hak_walk_forget(hak_walk *walk)
 {
     walk->paths[walk->now].usable = false;
+}
+
+/* Of the frames of the last walk and the SP it began at. */
+HAK_INLINE uint64_t hak_walk_hash(const hak_walk *walk, uintptr_t sp)
+{
+    return (sp ^ walk->paths[walk->now].hashes[0]) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* The stack seen from `frame`, the caller of the hook. Must be called from the hook's own call chain: the

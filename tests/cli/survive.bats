@@ -230,6 +230,25 @@ END
   [ "$(marked s.gz)" -eq 5000 ]
 }
 
+@test "more threads at once than there are rings: those without one are counted" {
+  run "$scenes" threads 4200
+  [ "$status" -eq 0 ] || skip "so many threads are not allowed here"
+  run hakmem-trace -q -o r.gz "$scenes" threads 4200
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *4200* ]]
+  [[ "$output" == *"events are missing"* ]]
+  hakmem-report -q --verify r.gz
+  hakmem-report -q --json --top=1 r.gz >r.json
+  marked=$(marked r.gz)
+  /usr/bin/python3 - "$marked" <<'END'
+import json, sys
+t = json.load(open("r.json"))["traces"][0]
+assert 4096 <= int(sys.argv[1]) <= 4200, sys.argv[1]
+assert t["events_lost"] > 0 and int(sys.argv[1]) + t["events_lost"] >= 4200, t["events_lost"]
+END
+}
+
 @test "different libraries at one address are told apart" {
   for name in one two; do
     printf '#include <stdlib.h>\nint work(int n) { for (int i = 0; i < n; i++) free(valloc(%d)); return 0; }\n' \
