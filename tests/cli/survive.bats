@@ -244,7 +244,7 @@ END
   /usr/bin/python3 - "$marked" <<'END'
 import json, sys
 t = json.load(open("r.json"))["traces"][0]
-assert 4096 <= int(sys.argv[1]) <= 4200, sys.argv[1]
+assert 4000 <= int(sys.argv[1]) <= 4200, sys.argv[1]
 assert t["events_lost"] > 0 and int(sys.argv[1]) + t["events_lost"] >= 4200, t["events_lost"]
 END
 }
