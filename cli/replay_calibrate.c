@@ -2,9 +2,9 @@
  * allocator adds to or takes from the baseline's processor time, since the program's own part is in both.
  *
  * Orders. Two allocators may differ by less than the program's runs differ from one another: then there is no
- * order to foretell. So Kendall's tau is taken over the pairs that the program itself tells apart, by the 95%
- * interval of their paired runs; what the replay says of a pair is the order of its medians. The tau over
- * all pairs as the medians stand is printed beside it. */
+ * order to foretell. So Kendall's tau is taken over the pairs that the program itself tells apart: the 95%
+ * interval of their paired runs does not hold 1, and they differ by at least 1%. What the replay says of a
+ * pair is the order of its medians. The tau over all pairs as the medians stand is printed beside it. */
 #include "cli/replay_calibrate.h"
 
 #include <math.h>
@@ -16,10 +16,11 @@
 #include "cli/text.h"
 #include "replay/truth.h"
 
-#define RSS_GOOD   0.05 /* of the peak: what a replayed one may be off by to be called good */
-#define TAU_RSS    0.9
-#define TAU_TIME   0.8
-#define ROUNDS_MAX 1000u /* of the option */
+#define RSS_GOOD    0.05 /* of the peak: what a replayed one may be off by to be called good */
+#define TAU_RSS     0.9
+#define TAU_TIME    0.8
+#define LEAST_RATIO 1.01  /* nobody chooses an allocator for less */
+#define ROUNDS_MAX  1000u /* of the option */
 
 typedef struct truth_row {
     const hak_compare_row *row;
@@ -98,6 +99,20 @@ static void program_run(truth_row *row, char *const *program)
     row->runs++;
 }
 
+/* In an order drawn anew: what one leaves behind in caches and clocks must not always fall on the same other.
+ */
+static void round_run(truth_table *t, char *const *program, uint64_t *random)
+{
+    truth_row *order[REPLAY_MAX_TARGETS];
+    for (size_t i = 0; i < t->count; i++) {
+        size_t k = hak_random_below(random, (uint32_t)i + 1);
+        order[i] = order[k];
+        order[k] = &t->rows[i];
+    }
+    for (size_t i = 0; i < t->count; i++)
+        program_run(order[i], program);
+}
+
 static double median_kept(const double *values, uint32_t count)
 {
     double sorted[ROUNDS_MAX];
@@ -147,10 +162,10 @@ static void pair_take(order *o, const truth_row *a, const truth_row *b, bool tim
     hak_ratio real = hak_stats_ratio(time ? a->cpu : a->peak, time ? b->cpu : b->peak, runs, 1);
     double replayed = time ? a->replayed_ns - b->replayed_ns : a->replayed_bytes - b->replayed_bytes;
     o->pairs++;
-    if (!hak_ratio_significant(&real))
-        return;
     bool a_more = real.ratio > 1;
     double ratio = a_more ? real.ratio : 1 / real.ratio;
+    if (!hak_ratio_significant(&real) || ratio < LEAST_RATIO)
+        return;
     o->told_apart++;
     if (a_more ? replayed > 0 : replayed < 0)
         o->same++;
@@ -284,13 +299,13 @@ static void print_json(FILE *out, const truth_table *t, uint32_t rounds)
 int replay_calibrate(const replay_settings *s, const hak_replayed *replayed, char *const *program)
 {
     truth_table t = {.rows = NULL};
+    uint64_t random = s->seed;
     if (table_new(&t, replayed, s->rounds) != 0) {
         table_free(&t);
         return hak_replay_trouble(NULL, "out of memory");
     }
     for (uint32_t round = 0; round < s->rounds; round++)
-        for (size_t i = 0; i < t.count; i++)
-            program_run(&t.rows[(i + round) % t.count], program);
+        round_run(&t, program, &random);
     bool any = false;
     for (size_t i = 0; i < t.count; i++) {
         row_finish(&t.rows[i]);

@@ -20,7 +20,10 @@
 static const struct {
     const char *name;
     int value;
-} touches[] = {{"pages", HAK_TOUCH_PAGES}, {"none", HAK_TOUCH_NONE}, {"whole", HAK_TOUCH_WHOLE}},
+} touches[] = {{"pages", HAK_TOUCH_PAGES},
+               {"none", HAK_TOUCH_NONE},
+               {"whole", HAK_TOUCH_WHOLE},
+               {"use", HAK_TOUCH_USE}},
   orders[] = {{"window", HAK_ORDER_WINDOW}, {"edges", HAK_ORDER_EDGES}, {"strict", HAK_ORDER_STRICT}};
 
 typedef enum option_id {
@@ -77,8 +80,9 @@ static const option_row option_rows[] = {
     {"target", "T[,T...]", OPTION_TARGET, 0, 0,
      "null, glibc, mimalloc, jemalloc, tcmalloc, hakmem:MODE, hakmem:fast+POLICY, "
      "/path/to/library.so; with settings as NAME:VARIABLE=VALUE"},
-    {"touch", "pages|none|whole", OPTION_TOUCH, 0, 0,
-     "what is written to a new block: a byte per OS page (default), nothing, all"},
+    {"touch", "pages|none|whole|use", OPTION_TOUCH, 0, 0,
+     "what is written to a new block: a byte per OS page (default), nothing, all; use: all, and "
+     "it is read before it is freed"},
     {"rounds", "N", OPTION_ROUNDS, 1, 1000, "interleaved rounds, each in a fresh process (default 10)"},
     {"repeats", "N", OPTION_REPEATS, 1, 10000,
      "passes per process; the first is cold (default: by length, 2 to 20)"},
@@ -239,7 +243,8 @@ static int choose(const option_row *row, const char *text, int *value)
 {
     char problem[128];
     bool touch = row->id == OPTION_TOUCH;
-    for (size_t i = 0; i < HAK_COUNT_OF(touches); i++)
+    size_t count = touch ? HAK_COUNT_OF(touches) : HAK_COUNT_OF(orders);
+    for (size_t i = 0; i < count; i++)
         if (strcmp(touch ? touches[i].name : orders[i].name, text) == 0) {
             *value = touch ? touches[i].value : orders[i].value;
             return 0;

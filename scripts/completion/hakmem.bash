@@ -6,7 +6,7 @@ _hakmem_values() { # OPTION: the words that may follow it
     --mode) echo minimal fast balanced learning research all ;;
     --target) echo null glibc mimalloc jemalloc tcmalloc hakmem:minimal hakmem:fast hakmem:balanced hakmem:learning \
       hakmem:research ;;
-    --touch) echo none pages whole ;;
+    --touch) echo none pages use whole ;;
     --order) echo window edges strict ;;
     --objective) echo time rss balanced ;;
     --sort) echo peak calls bytes live temporary lifetime fragmentation copied cross-thread ;;

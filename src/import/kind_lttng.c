@@ -47,7 +47,7 @@ typedef struct fields {
 static void field_set(fields *f, const char *word, size_t len, uint64_t value)
 {
 #define X(name)                                                                                              \
-    if (hak_scan_same(word, len, #name)) {                                                                   \
+    if (word[0] == #name[0] && hak_scan_same(word, len, #name)) {                                            \
         f->name = value;                                                                                     \
         f->has_##name = true;                                                                                \
         return;                                                                                              \
@@ -56,24 +56,38 @@ static void field_set(fields *f, const char *word, size_t len, uint64_t value)
 #undef X
 }
 
+/* Steps over "text", in which quotes have a backslash. */
+static bool text_skip(hak_scan *line)
+{
+    do {
+        line->at++;
+        const char *quote = memchr(line->at, '"', (size_t)(line->end - line->at));
+        if (quote == NULL)
+            return false;
+        line->at = quote;
+    } while (line->at[-1] == '\\');
+    line->at++;
+    return true;
+}
+
 /* "{ name = 3, other = \"text\" }, { … }": text may hold anything but its closing quote. */
 static bool fields_take(hak_scan *line, fields *f)
 {
     const char *word;
-    while (!hak_scan_done(line)) {
-        char c = *line->at;
-        if (c == '{' || c == '}' || c == ',') {
-            line->at++;
-            continue;
-        }
+    for (;;) {
+        const char *at = line->at;
+        while (at < line->end && (*at == ' ' || *at == ',' || *at == '{' || *at == '}' || *at == '\t'))
+            at++;
+        line->at = at;
+        if (at == line->end)
+            return true;
         size_t len = hak_scan_word(line, &word);
-        if (len == 0 || !hak_scan_is(line, "=") || hak_scan_done(line))
+        if (HAK_LIKELY(len != 0 && line->end - line->at > 3 && memcmp(line->at, " = ", 3) == 0))
+            line->at += 3;
+        else if (len == 0 || !hak_scan_is(line, "=") || hak_scan_done(line))
             return false;
         if (*line->at == '"') {
-            do
-                line->at++;
-            while (line->at < line->end && (*line->at != '"' || line->at[-1] == '\\'));
-            if (line->at++ == line->end)
+            if (!text_skip(line))
                 return false;
             continue;
         }
@@ -86,7 +100,6 @@ static bool fields_take(hak_scan *line, fields *f)
         while (line->at < line->end && *line->at != ',' && *line->at != ' ') /* the rest of a fraction */
             line->at++;
     }
-    return true;
 }
 
 /* "[19:26:34.359148425]", with a date before it, or seconds since 1970. */

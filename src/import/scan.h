@@ -19,8 +19,10 @@ HAK_INLINE hak_scan hak_scan_of(const char *line, size_t len_bytes)
 
 HAK_INLINE void hak_scan_blanks(hak_scan *s)
 {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t'))
-        s->at++;
+    const char *at = s->at;
+    while (at < s->end && (*at == ' ' || *at == '\t'))
+        at++;
+    s->at = at;
 }
 
 /* Nothing but blanks is left. */
@@ -34,21 +36,20 @@ HAK_INLINE bool hak_scan_done(hak_scan *s)
 HAK_INLINE uint64_t hak_scan_decimal(hak_scan *s)
 {
     hak_scan_blanks(s);
-    const char *from = s->at;
+    const char *at = s->at, *end = s->end, *safe = end - at > 19 ? at + 19 : end; /* 19 digits always fit */
     uint64_t value = 0;
-    unsigned digit;
-    while (s->at < s->end && (digit = (unsigned)(unsigned char)*s->at - '0') < 10) {
-        if (HAK_UNLIKELY(s->at - from >= 19) &&
-            (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value))) {
-            s->bad = true;
-            return 0;
-        } else if (HAK_LIKELY(s->at - from < 19)) {
-            value = value * 10 + digit;
-        }
-        s->at++;
+    unsigned digit = 0;
+    while (at < safe && (digit = (unsigned)(unsigned char)*at - '0') < 10) {
+        value = value * 10 + digit;
+        at++;
     }
-    s->bad |= s->at == from;
-    return value;
+    s->bad |= at == s->at;
+    while (HAK_UNLIKELY(at == safe) && at < end && (digit = (unsigned)(unsigned char)*at - '0') < 10) {
+        s->bad |= __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value);
+        safe = ++at;
+    }
+    s->at = at;
+    return s->bad ? 0 : value;
 }
 
 /* A thread's or process's number: decimal, printed by some as signed. */
@@ -81,15 +82,16 @@ HAK_INLINE int hak_scan_hex_digit(char c)
 HAK_INLINE uint64_t hak_scan_hex(hak_scan *s)
 {
     hak_scan_blanks(s);
-    const char *from = s->at;
-    uint64_t value = 0;
+    const char *at = s->at, *end = s->end;
+    uint64_t value = 0, lost = 0;
     int digit;
-    while (s->at < s->end && (digit = hak_scan_hex_digit(*s->at)) >= 0) {
-        s->bad |= value >> 60 != 0;
+    while (at < end && (digit = hak_scan_hex_digit(*at)) >= 0) {
+        lost |= value >> 60;
         value = value << 4 | (unsigned)digit;
-        s->at++;
+        at++;
     }
-    s->bad |= s->at == from;
+    s->bad |= at == s->at || lost != 0;
+    s->at = at;
     return value;
 }
 
@@ -127,11 +129,13 @@ HAK_INLINE uint64_t hak_scan_address(hak_scan *s)
 HAK_INLINE size_t hak_scan_word(hak_scan *s, const char **word)
 {
     hak_scan_blanks(s);
+    const char *at = s->at, *end = s->end;
+    while (at < end && (((unsigned)(unsigned char)*at | 0x20) - 'a' < 26 || *at == '_' ||
+                        (unsigned)(unsigned char)*at - '0' < 10))
+        at++;
     *word = s->at;
-    while (s->at < s->end && (*s->at == '_' || (unsigned)(unsigned char)*s->at - '0' < 10 ||
-                              ((unsigned)(unsigned char)*s->at | 0x20) - 'a' < 26))
-        s->at++;
-    return (size_t)(s->at - *word);
+    s->at = at;
+    return (size_t)(at - *word);
 }
 
 HAK_INLINE bool hak_scan_same(const char *word, size_t len, const char *text)

@@ -71,6 +71,8 @@ static bool generic(player *me, const uint64_t *words, void **slots, hak_touch t
         if (op_class != HAK_CLASS_ALLOC)
             live_sub(loop, words[3]);
     }
+    if (op_class == HAK_CLASS_FREE)
+        use_block(old, words[3], touch);
     uint64_t before = mode == MODE_LATENCY ? hak_ticks_before() : 0;
     if (op_class == HAK_CLASS_FREE)
         hak_api_free(api, op, old, align, words[3]);
@@ -190,6 +192,10 @@ static HAK_NOINLINE void cache_pollute(player *me)
 #define RUN_TOUCH HAK_TOUCH_WHOLE
 #define RUN_MODE  MODE_PLAIN
 #include "replay/loop_run.h"
+#define RUN_NAME  run_use
+#define RUN_TOUCH HAK_TOUCH_USE
+#define RUN_MODE  MODE_PLAIN
+#include "replay/loop_run.h"
 #define RUN_NAME  run_none_observed
 #define RUN_TOUCH HAK_TOUCH_NONE
 #define RUN_MODE  MODE_OBSERVED
@@ -202,6 +208,10 @@ static HAK_NOINLINE void cache_pollute(player *me)
 #define RUN_TOUCH HAK_TOUCH_WHOLE
 #define RUN_MODE  MODE_OBSERVED
 #include "replay/loop_run.h"
+#define RUN_NAME  run_use_observed
+#define RUN_TOUCH HAK_TOUCH_USE
+#define RUN_MODE  MODE_OBSERVED
+#include "replay/loop_run.h"
 #define RUN_NAME  run_none_latency
 #define RUN_TOUCH HAK_TOUCH_NONE
 #define RUN_MODE  MODE_LATENCY
@@ -212,6 +222,10 @@ static HAK_NOINLINE void cache_pollute(player *me)
 #include "replay/loop_run.h"
 #define RUN_NAME  run_whole_latency
 #define RUN_TOUCH HAK_TOUCH_WHOLE
+#define RUN_MODE  MODE_LATENCY
+#include "replay/loop_run.h"
+#define RUN_NAME  run_use_latency
+#define RUN_TOUCH HAK_TOUCH_USE
 #define RUN_MODE  MODE_LATENCY
 #include "replay/loop_run.h"
 
@@ -396,16 +410,17 @@ double hak_loop_ticks_per_ns(void)
 
 hak_loop *hak_loop_new(const uint64_t *region, const hak_api *api, const hak_loop_options *options)
 {
-    static void (*const streams[3][MODE_COUNT])(player *) = {
+    static void (*const streams[HAK_TOUCH_USE + 1][MODE_COUNT])(player *) = {
         [HAK_TOUCH_PAGES] = {run_pages, run_pages_observed, run_pages_latency},
         [HAK_TOUCH_NONE] = {run_none, run_none_observed, run_none_latency},
         [HAK_TOUCH_WHOLE] = {run_whole, run_whole_observed, run_whole_latency},
+        [HAK_TOUCH_USE] = {run_use, run_use_observed, run_use_latency},
     };
     run_mode mode = options->latency != NULL ? MODE_LATENCY
                     : options->live != NULL  ? MODE_OBSERVED
                                              : MODE_PLAIN;
     const hak_w_header *head = (const hak_w_header *)region;
-    if (head->magic != HAK_W_MAGIC || options->touch > HAK_TOUCH_WHOLE) {
+    if (head->magic != HAK_W_MAGIC || options->touch > HAK_TOUCH_USE) {
         errno = EINVAL;
         return NULL;
     }

@@ -73,7 +73,7 @@ HAK_INLINE void touch_block(char *block, uint64_t old, uint64_t size, hak_touch 
 {
     if (touch == HAK_TOUCH_NONE || old >= size)
         return;
-    if (touch == HAK_TOUCH_WHOLE) {
+    if (touch == HAK_TOUCH_WHOLE || touch == HAK_TOUCH_USE) {
         memset(block + old, 0x5a, size - old);
         return;
     }
@@ -85,6 +85,16 @@ HAK_INLINE void touch_block(char *block, uint64_t old, uint64_t size, hak_touch 
     while ((at = (volatile char *)hak_align_down((uintptr_t)at + HAK_OS_PAGE_BYTES, HAK_OS_PAGE_BYTES)) <=
            (volatile char *)last)
         *at = 1;
+}
+
+/* HAK_TOUCH_USE: a program looks at what it is about to free, as destructors do; where the allocator put the
+ * block decides what that costs. */
+HAK_INLINE void use_block(const char *block, uint64_t size, hak_touch touch)
+{
+    if (touch != HAK_TOUCH_USE || block == NULL)
+        return;
+    for (uint64_t at = 0; at < size; at += HAK_CACHE_LINE)
+        (void)*(const volatile char *)(block + at);
 }
 
 /* MODE_OBSERVED: the sum of live bytes, in the order in which the replay really went. */

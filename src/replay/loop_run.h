@@ -47,6 +47,7 @@
 #define GIVE(point, function, source)                                                                        \
     do {                                                                                                     \
         void *block = (source);                                                                              \
+        use_block(block, hak_w_size(word), touch);                                                           \
         if (mode == MODE_OBSERVED)                                                                           \
             live_sub(me->loop, hak_w_size(word));                                                            \
         CALL(point, function(block));                                                                        \

@@ -28,7 +28,7 @@ const char *hak_target_policy(const hak_target *target);
  */
 size_t hak_targets_installed(hak_target *targets, size_t max);
 
-typedef enum hak_touch { HAK_TOUCH_PAGES, HAK_TOUCH_NONE, HAK_TOUCH_WHOLE } hak_touch;
+typedef enum hak_touch { HAK_TOUCH_PAGES, HAK_TOUCH_NONE, HAK_TOUCH_WHOLE, HAK_TOUCH_USE } hak_touch;
 
 typedef struct hak_measure_options {
     hak_touch touch;

@@ -193,7 +193,7 @@ static void patch_to_cell(uint64_t *words, const hak_live_block *block, uint32_t
     uint64_t word = block->word, first = words[word];
     unsigned code = hak_w_code_of(first);
     for (unsigned n = 1; n <= block->behind; n++)
-        hak_w_row_tell(&words[word - n], n, HAK_W_ROW_END);
+        hak_w_row_end(&words[word - n], n);
     if (code == HAK_W_GENERIC) {
         words[word] = first | (uint64_t)HAK_W_TO_X << 16;
         words[word + 1] = (words[word + 1] & ~(uint64_t)UINT32_MAX) | cell;
@@ -293,8 +293,12 @@ HAK_INLINE uint64_t put_row(hak_builder *b, hak_stream *s, unsigned code, uint32
         return 0;
     uint64_t *words = b->w->words + at;
     words[0] = hak_w_pack(code | HAK_W_ROW_ENDS, slot, size_bytes);
-    for (unsigned n = 1; n <= row; n++)
-        hak_w_row_tell(words - n, n, code);
+    if (row >= 1)
+        hak_w_row_grow(words - 1, 1, code);
+    if (row >= 2)
+        hak_w_row_grow(words - 2, 2, code);
+    if (row >= 3)
+        hak_w_row_grow(words - 3, 3, code);
     *behind = row;
     s->row = row < HAK_W_ROW_MAX ? row + 1 : HAK_W_ROW_MAX;
     return at;

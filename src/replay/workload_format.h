@@ -70,11 +70,19 @@ HAK_INLINE unsigned hak_w_code_of(uint64_t word)
     return word & 0x80 ? word & 0xff : word & HAK_W_KIND_MASK;
 }
 
-/* Tells a malloc or free what kind the n-th word behind it is (n from 1). Others have no room for that. */
-HAK_INLINE void hak_w_row_tell(uint64_t *word, unsigned n, unsigned kind)
+/* Tells a malloc or free that the n-th word behind it (n from 1) is of that kind, where it thought that its
+ * row had ended before. Others have no room for that. */
+HAK_INLINE void hak_w_row_grow(uint64_t *word, unsigned n, unsigned kind)
 {
     if ((*word & 0x80) == 0)
-        *word = (*word & ~(uint64_t)(HAK_W_KIND_MASK >> 2 * n)) | kind >> 2 * n;
+        *word ^= (HAK_W_ROW_END ^ kind) >> 2 * n;
+}
+
+/* Its row ends before the n-th word behind it. */
+HAK_INLINE void hak_w_row_end(uint64_t *word, unsigned n)
+{
+    if ((*word & 0x80) == 0)
+        *word = (*word & ~(uint64_t)(HAK_W_KIND_MASK >> 2 * n)) | HAK_W_ROW_END >> 2 * n;
 }
 
 /* The code of the same call with a cell in the place of its slot; of a realloc, of the one it returns. */

@@ -41,7 +41,7 @@ json() { # json EXPRESSION: of result.json, which is `r`
 
 @test "every order and every way of touching replays every call" {
     for order in window edges strict; do
-        for touch in pages none whole; do
+        for touch in pages none whole use; do
             "$replay" --json --rounds=1 --repeats=2 --order=$order --touch=$touch --target=glibc many.gz > result.json
             json "r['order'] == '$order' and r['touch'] == '$touch' and r['targets'][1]['failed_allocations'] == 0"
             json "r['rss_valid'] == ('$touch' != 'none')"
@@ -306,7 +306,7 @@ c = Check(); c.feed(open('page.html').read()); assert not c.open"
     [ -e "$HAKMEM_BIN/hakmem-trace" ] || skip "no recorder in a sanitizer build"
     script='my @a = map { "x" x (1 + $_ % 300) } 1..30000; print scalar(@a), "\n";'
     "$HAKMEM_BIN/hakmem-trace" -q -o perl.gz -- perl -e "$script" > /dev/null
-    "$replay" -q --json --calibrate --touch=whole --rounds=2 --repeats=1 --target=glibc,hakmem:minimal perl.gz -- perl -e "$script" > result.json
+    "$replay" -q --json --calibrate --touch=use --rounds=2 --repeats=1 --target=glibc,hakmem:minimal perl.gz -- perl -e "$script" > result.json
     json "[t['name'] for t in r['targets']] == ['glibc', 'hakmem:minimal'] and all(t['runs'] == 2 for t in r['targets'])"
     json "r['pairs'] == 1 and r['rss_told_apart'] <= 1 and -1 <= r['tau_rss_all'] <= 1"
     json "all(0.8 < t['replayed_peak_bytes'] / t['real_peak_bytes'] < 1.25 for t in r['targets'])"
