@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-
 /* ---- numbers ---- */
 
 /* Three figures and the unit, which stands with its space. */
