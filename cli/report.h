@@ -63,7 +63,7 @@ typedef struct report {
     size_t traces_count;
     hak_places *places; /* not owned: both sides of a difference have the same */
     hak_sites *sites;
-    const hak_site *list; /* sorted */
+    const hak_site *list; /* those that can be shown are sorted */
     size_t list_count;
     hak_tree *tree;     /* callers first, summed; NULL unless asked for */
     hak_tree *inverted; /* NULL unless asked for */
@@ -82,7 +82,8 @@ int report_trouble(const char *path, const char *text); /* prints; REPORT_TROUBL
 
 /* report_orders.c */
 const report_order *report_order_named(const char *name); /* NULL: none */
-void report_sort(hak_site *list, size_t count, const report_order *order);
+/* Puts the `wanted` first sites in order; the others follow in the order that they had. False: no memory. */
+bool report_sort(hak_site *list, size_t count, const report_order *order, size_t wanted);
 
 /* Views for people, each in a file of its own: print to out. */
 void report_summary(const report *r, FILE *out);

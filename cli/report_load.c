@@ -10,6 +10,8 @@
 #include "cli/say.h"
 #include "replay/names.h"
 
+enum { PAGE_SITES = 2048 }; /* more than a page shows */
+
 int report_trouble(const char *path, const char *text)
 {
     say_about(path, text);
@@ -208,11 +210,12 @@ int report_load(report *r, const report_options *options, hak_places *places, ch
     if ((r->tree != NULL && !hak_tree_sum(r->tree)) || (r->inverted != NULL && !hak_tree_sum(r->inverted)))
         return report_trouble(paths[0], "out of memory");
     hak_site *list = hak_sites_list(r->sites, &r->list_count);
-    report_sort(list, r->list_count, options->order);
-    r->list = list;
-    for (size_t i = 0; i < r->list_count; i++)
+    for (size_t i = 0; i < r->list_count; i++) /* while they are in the order of their figures */
         hak_usage_add(&r->total, list[i].usage);
-    return REPORT_FINE;
+    r->list = list;
+    size_t shown = options->top == 0 ? r->list_count : options->top > PAGE_SITES ? options->top : PAGE_SITES;
+    return report_sort(list, r->list_count, options->order, shown) ? REPORT_FINE
+                                                                    : report_trouble(paths[0], "out of memory");
 }
 
 void report_free(report *r)

@@ -85,27 +85,87 @@ const report_order *report_order_named(const char *name)
     return NULL;
 }
 
-static const report_order *sorted_by;
+/* ---- sorting: of a million sites only the first are wanted, so they are chosen, not sorted ---- */
 
-/* Greatest first; equal ones by calls, then bytes, then first seen, so that the order is always the same. */
-static int by_key(const void *a, const void *b)
+typedef struct ranked {
+    uint64_t key;
+    uint32_t index;
+} ranked;
+
+static const hak_site *ranked_of;
+
+/* Whether a comes before b: greatest first; equal ones by calls, then bytes, then first seen, so that the order is
+ * always the same. */
+static bool is_before(const ranked *a, const ranked *b)
 {
-    const hak_site *x = a;
-    const hak_site *y = b;
-    const uint64_t keys[][2] = {{sorted_by->key(x), sorted_by->key(y)},
-                                {x->usage->calls, y->usage->calls},
-                                {x->usage->bytes, y->usage->bytes},
-                                {y->frames, x->frames}};
-    for (size_t i = 0; i < HAK_COUNT_OF(keys); i++) {
-        if (keys[i][0] != keys[i][1])
-            return keys[i][0] < keys[i][1] ? 1 : -1;
-    }
-    return 0;
+    if (a->key != b->key)
+        return a->key > b->key;
+    const hak_site *x = &ranked_of[a->index];
+    const hak_site *y = &ranked_of[b->index];
+    if (x->usage->calls != y->usage->calls)
+        return x->usage->calls > y->usage->calls;
+    if (x->usage->bytes != y->usage->bytes)
+        return x->usage->bytes > y->usage->bytes;
+    return x->frames != y->frames ? x->frames < y->frames : a->index < b->index;
 }
 
-void report_sort(hak_site *list, size_t count, const report_order *order)
+static int by_rank(const void *a, const void *b)
 {
-    sorted_by = order;
-    if (count != 0)
-        qsort(list, count, sizeof *list, by_key);
+    return is_before(b, a) - is_before(a, b);
+}
+
+/* A heap with the last one on top. */
+static void sink(ranked *heap, size_t count, size_t at)
+{
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && is_before(&heap[child], &heap[child + 1]))
+            child++;
+        if (!is_before(&heap[at], &heap[child]))
+            return;
+        ranked other = heap[at];
+        heap[at] = heap[child];
+        heap[child] = other;
+    }
+}
+
+static void choose(ranked *heap, size_t wanted, const hak_site *list, size_t count, const report_order *order)
+{
+    for (size_t i = 0; i < wanted; i++)
+        heap[i] = (ranked){order->key(&list[i]), (uint32_t)i};
+    for (size_t i = wanted / 2; i-- != 0;)
+        sink(heap, wanted, i);
+    for (size_t i = wanted; i < count; i++) {
+        ranked next = {order->key(&list[i]), (uint32_t)i};
+        if (!is_before(&next, &heap[0]))
+            continue;
+        heap[0] = next;
+        sink(heap, wanted, 0);
+    }
+}
+
+bool report_sort(hak_site *list, size_t count, const report_order *order, size_t wanted)
+{
+    wanted = wanted < count ? wanted : count;
+    ranked *ranks = calloc(wanted + 1, sizeof *ranks);
+    hak_site *front = calloc(wanted + 1, sizeof *front);
+    uint8_t *chosen = calloc(count + 1, 1);
+    bool fine = ranks != NULL && front != NULL && chosen != NULL;
+    if (fine && wanted != 0) {
+        ranked_of = list;
+        choose(ranks, wanted, list, count, order);
+        qsort(ranks, wanted, sizeof *ranks, by_rank);
+        for (size_t i = 0; i < wanted; i++) {
+            front[i] = list[ranks[i].index];
+            chosen[ranks[i].index] = 1;
+        }
+        for (size_t i = count, put = count; i-- != 0;) {
+            if (chosen[i] == 0)
+                list[--put] = list[i];
+        }
+        memcpy(list, front, wanted * sizeof *list);
+    }
+    free(ranks);
+    free(front);
+    free(chosen);
+    return fine;
 }
