@@ -44,6 +44,37 @@ typedef struct exporter {
     bool failed;
 } exporter;
 
+/* ---- lines: a letter and numbers; there are as many as events, so they are not for printf ---- */
+
+static char *put_hex(char *to, uint64_t value)
+{
+    unsigned digits = 1;
+    while (digits < 16 && value >> (4 * digits) != 0)
+        digits++;
+    for (unsigned i = digits; i-- != 0;)
+        *to++ = "0123456789abcdef"[value >> (4 * i) & 15];
+    return to;
+}
+
+static void put_line(exporter *e, char letter, const uint64_t *values, unsigned count)
+{
+    enum { MOST = 2 };
+    char line[2 + MOST * 17 + 1];
+    char *to = line;
+    *to++ = letter;
+    for (unsigned i = 0; i < count && i < MOST; i++) {
+        *to++ = ' ';
+        to = put_hex(to, values[i]);
+    }
+    *to++ = '\n';
+    fwrite_unlocked(line, 1, (size_t)(to - line), e->out);
+}
+
+static void put_one(exporter *e, char letter, uint64_t value)
+{
+    put_line(e, letter, &value, 1);
+}
+
 /* ---- tables, each written out when something new comes ---- */
 
 static uint64_t hash_text(const char *text)
@@ -134,7 +165,7 @@ static uint32_t trace_of(exporter *e, uint32_t node, uint64_t time_ns)
     while (depth-- != 0) {
         uint32_t at = path[depth];
         uint32_t pointer = pointer_of(e, at, tree[at].pc, time_ns);
-        fprintf(e->out, "t %" PRIx32 " %" PRIx32 "\n", pointer, e->trace_of[tree[at].parent]);
+        put_line(e, 't', (const uint64_t[]){pointer, e->trace_of[tree[at].parent]}, 2);
         e->trace_of[at] = ++e->traces;
     }
     return e->trace_of[node];
@@ -167,7 +198,7 @@ static uint32_t kind_of(exporter *e, uint64_t size_bytes, uint32_t trace)
     }
     e->kinds[number] = (kind){.size_bytes = size_bytes, .trace = trace};
     e->failed |= !hak_table_put(&e->kinds_table, at, rehash_kind, e);
-    fprintf(e->out, "a %" PRIx64 " %" PRIx32 "\n", size_bytes, trace);
+    put_line(e, 'a', (const uint64_t[]){size_bytes, trace}, 2);
     return number;
 }
 
@@ -179,10 +210,10 @@ static void put_time(exporter *e, uint64_t time_ns)
     const hak_trace_rss *rss = hak_reader_rss(e->reader, &count);
     uint64_t ms = time_ns / MS_NS;
     if (ms != e->last_ms)
-        fprintf(e->out, "c %" PRIx64 "\n", ms);
+        put_one(e, 'c', ms);
     e->last_ms = ms;
     for (; e->next_rss < count && rss[e->next_rss].time_ns <= time_ns; e->next_rss++)
-        fprintf(e->out, "R %" PRIx64 "\n", rss[e->next_rss].rss_bytes / OS_PAGE_BYTES);
+        put_one(e, 'R', rss[e->next_rss].rss_bytes / OS_PAGE_BYTES);
 }
 
 static void put_event(exporter *e, const hak_event *event)
@@ -191,12 +222,12 @@ static void put_event(exporter *e, const hak_event *event)
         return;
     put_time(e, event->time_ns);
     if (event->slot_old != HAK_SLOT_NONE)
-        fprintf(e->out, "- %" PRIx32 "\n", e->kind_of[event->slot_old]);
+        put_one(e, '-', e->kind_of[event->slot_old]);
     if (event->slot == HAK_SLOT_NONE)
         return;
     uint32_t trace = event->context != 0 ? trace_of(e, event->context, event->time_ns) : 0;
     e->kind_of[event->slot] = kind_of(e, event->size_bytes, trace);
-    fprintf(e->out, "+ %" PRIx32 "\n", e->kind_of[event->slot]);
+    put_one(e, '+', e->kind_of[event->slot]);
 }
 
 static void put_head(exporter *e)

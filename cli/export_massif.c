@@ -25,13 +25,14 @@ static int by_peak(const void *a, const void *b)
 }
 
 /* Children worth an own line, heaviest first; what is below goes into one line. The caller frees. */
-static uint32_t *children_of(const hak_tree *tree, uint32_t node, uint64_t least, size_t *count,
+static uint32_t *children_of(hak_tree *tree, uint32_t node, uint64_t least, size_t *count,
                              uint64_t *rest, size_t *rest_count)
 {
     size_t all = 0;
+    bool fine = hak_tree_expand(tree, node);
     for (uint32_t at = tree->nodes[node].child; at != 0; at = tree->nodes[at].next)
         all++;
-    uint32_t *list = calloc(all + 1, sizeof *list);
+    uint32_t *list = fine ? calloc(all + 1, sizeof *list) : NULL;
     *count = *rest_count = 0;
     *rest = 0;
     for (uint32_t at = tree->nodes[node].child; list != NULL && at != 0; at = tree->nodes[at].next) {

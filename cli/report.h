@@ -106,7 +106,7 @@ void report_diff(const report *base, const report *new, FILE *out);
 /* For programs. */
 enum { REPORT_JSON_TREE = 1, REPORT_JSON_INVERTED = 2, REPORT_JSON_LEAKS = 4 }; /* what is told besides */
 void report_json(const report *r, unsigned views, FILE *out);
-void report_tree_json(const report *r, const hak_tree *tree, const char *name, FILE *out); /* a member */
+void report_tree_json(const report *r, hak_tree *tree, const char *name, FILE *out); /* a member */
 void report_leaks_json(const report *r, FILE *out);
 void report_advice_json(const report *r, FILE *out); /* elements of an array */
 void report_csv(const report *r, FILE *out);

@@ -6,6 +6,7 @@
 #include "cli/report.h"
 #include "cli/report_json.h"
 #include "replay/names.h"
+#include "trace/grow.h"
 
 enum { INDENT_MAX = 40, BEFORE = 6 + 11 + 2, ROWS = 12, CHILDREN_MAX = 4096 };
 
@@ -35,7 +36,7 @@ static const char *const nothing[HAK_WEIGHT_COUNT] = {"nothing was allocated", "
 
 typedef struct walk {
     const report *r;
-    const hak_tree *tree;
+    hak_tree *tree; /* may get nodes while it is walked */
     FILE *out;
     uint64_t least; /* weight of what is shown */
     size_t left;    /* rows; --top=0: no limit */
@@ -61,6 +62,8 @@ static uint32_t *children_of(const walk *w, uint32_t node, size_t *count)
 {
     size_t all = 0;
     *count = 0;
+    if (!hak_tree_expand(w->tree, node))
+        return NULL;
     for (uint32_t at = w->tree->nodes[node].child; at != 0; at = w->tree->nodes[at].next)
         all += w->tree->sums[at].of[weight_of(w->r)] >= w->least;
     uint32_t *list = calloc(all + 1, sizeof *list);
@@ -122,7 +125,7 @@ static void print_below(walk *w, uint32_t node, const char *indent, unsigned dep
     }
 }
 
-static void print_tree(const report *r, const hak_tree *tree, const char *title, FILE *out)
+static void print_tree(const report *r, hak_tree *tree, const char *title, FILE *out)
 {
     enum { UNLIMITED = 1000000 };
     uint64_t all = tree->sums[0].of[weight_of(r)];
@@ -147,15 +150,16 @@ static void print_tree(const report *r, const hak_tree *tree, const char *title,
 }
 
 /* Nodes by number, the root first and each behind its parent; branches below the threshold are left out. */
-void report_tree_json(const report *r, const hak_tree *tree, const char *name, FILE *out)
+void report_tree_json(const report *r, hak_tree *tree, const char *name, FILE *out)
 {
     static const char *const weights[HAK_WEIGHT_COUNT] = {"bytes", "calls", "at_peak_bytes", "live_bytes",
                                                           "temporary"};
-    uint32_t *number = calloc(tree->count, sizeof *number);
+    uint32_t *number = NULL;
+    size_t room = 0;
     uint32_t count = 0;
     double least = (double)tree->sums[0].of[weight_of(r)] * r->options->threshold_percent / 100;
     fprintf(out, ",\n\"%s\":[", name);
-    for (uint32_t i = 0; number != NULL && i < tree->count; i++) {
+    for (uint32_t i = 0; i < tree->count && HAK_GROW(&number, &room, (size_t)i + 1); i++) {
         const hak_tree_node *node = &tree->nodes[i];
         if (i != 0 && (tree->sums[i].of[weight_of(r)] == 0 || (double)tree->sums[i].of[weight_of(r)] < least))
             continue;
@@ -169,6 +173,8 @@ void report_tree_json(const report *r, const hak_tree *tree, const char *name, F
             json_number(out, weights[w], tree->sums[i].of[w]);
         fputc('}', out);
         number[i] = count++;
+        if (!hak_tree_expand(tree, i))
+            break;
     }
     fputc(']', out);
     free(number);
