@@ -66,7 +66,7 @@ class Model {
   // Frames of a side to numbers of functions.
   functionsOf(side) {
     return side.frames.map(([name, full, , , module]) => {
-      const key = name + "\0" + (this.diff ? side.modules[module].replace(/.*\//, "") : side.modules[module]);
+      const key = (full || name) + "\0" + (this.diff ? side.modules[module].replace(/.*\//, "") : side.modules[module]);
       if (!this.names.has(key)) {
         this.names.set(key, this.functions.length);
         this.functions.push({ name, full: full || name, module: side.modules[module] });

@@ -98,7 +98,7 @@ function showFound(matches) {
     if (hit && !inside[t.parent[i]]) sum += t.now[i];
     inside[i] = hit || inside[t.parent[i]];
   }
-  $("found").textContent = `${matches.filter(Boolean).length} functions, ${format(sum)} (${share(sum, t.now[0])})`;
+  $("found").textContent = `${matches.filter(Boolean).length} function${matches.filter(Boolean).length === 1 ? "" : "s"}, ${format(sum)} (${share(sum, t.now[0])})`;
 }
 function showPanel() {
   const tab = TABS.find((t) => t[0] === state.tab) || TABS[0];
@@ -134,7 +134,7 @@ function tiles() {
   $("tiles").innerHTML = facts.map(([name, text, key]) => {
     const old = base === null || !(key in side.totals) ? 0 : base.totals[key];
     const change = old > 0 && base !== null ? (side.totals[key] / old - 1) * 100 : 0;
-    const note = change === 0 ? "" : ` <span class="${change > 0 ? "up" : "down"}">${change > 0 ? "+" : ""}${change.toFixed(1)}%</span>`;
+    const note = change === 0 ? "" : ` <span class="${change > 0 ? "up" : "down"}">${change >= 900 ? "×" + (change / 100 + 1).toFixed(0) : (change > 0 ? "+" : "") + change.toFixed(1) + "%"}</span>`;
     return `<div class="tile"><b>${html(text)}</b><span>${html(name)}</span>${note}</div>`;
   }).join("");
   $("title").textContent = (model.diff ? model.sides[0].title + " → " : "") + side.title;

@@ -26,7 +26,7 @@ function sitesPanel(model, state) {
   const match = model.match(state.search);
   const named = (site) => match === null || site.frames.some((f) => model.functions[model.names.get(key(side, f))] !== undefined &&
     match[model.names.get(key(side, f))]);
-  const key = (s, f) => s.frames[f][0] + "\0" + (model.diff ? s.modules[s.frames[f][4]].replace(/.*\//, "") : s.modules[s.frames[f][4]]);
+  const key = (s, f) => (s.frames[f][1] || s.frames[f][0]) + "\0" + (model.diff ? s.modules[s.frames[f][4]].replace(/.*\//, "") : s.modules[s.frames[f][4]]);
   const column = COLUMNS.find((c) => c[0] === (state.sort || state.metric)) || COLUMNS[2];
   const before = new Map();
   if (model.diff) for (const site of model.sides[0].sites) {

@@ -87,7 +87,7 @@ END
     "$report" --html=a.html "$data/app.gz"
     dom "a.html#zoom=Cache::add&search=cache"
     [ "$(text zoomed)" = "Cache::add: 12.5 KiB (67%)" ]
-    [ "$(text found)" = "1 functions, 12.5 KiB (67%)" ]
+    [ "$(text found)" = "1 function, 12.5 KiB (67%)" ]
     [[ "$(text panel)" == *"Cache::add"* && "$(text panel)" != *"temp"*"app.cc:13"* ]]
     dom "a.html#metric=temporary&invert=1&zoom=temp"
     [ "$(text zoomed)" = "temp: 50 (100%)" ]

@@ -5,7 +5,7 @@ const assert = require("assert");
 
 async function main() {
   const [file, executablePath, pictures] = process.argv.slice(2);
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"], timeout: 90000 });
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
   const faults = [];
   page.on("pageerror", (e) => faults.push(String(e)));
