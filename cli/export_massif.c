@@ -25,8 +25,8 @@ static int by_peak(const void *a, const void *b)
 }
 
 /* Children worth an own line, heaviest first; what is below goes into one line. The caller frees. */
-static uint32_t *children_of(hak_tree *tree, uint32_t node, uint64_t least, size_t *count,
-                             uint64_t *rest, size_t *rest_count)
+static uint32_t *children_of(hak_tree *tree, uint32_t node, uint64_t least, size_t *count, uint64_t *rest,
+                             size_t *rest_count)
 {
     size_t all = 0;
     bool fine = hak_tree_expand(tree, node);

@@ -214,8 +214,9 @@ int report_load(report *r, const report_options *options, hak_places *places, ch
         hak_usage_add(&r->total, list[i].usage);
     r->list = list;
     size_t shown = options->top == 0 ? r->list_count : options->top > PAGE_SITES ? options->top : PAGE_SITES;
-    return report_sort(list, r->list_count, options->order, shown) ? REPORT_FINE
-                                                                    : report_trouble(paths[0], "out of memory");
+    return report_sort(list, r->list_count, options->order, shown)
+               ? REPORT_FINE
+               : report_trouble(paths[0], "out of memory");
 }
 
 void report_free(report *r)

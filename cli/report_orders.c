@@ -94,8 +94,8 @@ typedef struct ranked {
 
 static const hak_site *ranked_of;
 
-/* Whether a comes before b: greatest first; equal ones by calls, then bytes, then first seen, so that the order is
- * always the same. */
+/* Whether a comes before b: greatest first; equal ones by calls, then bytes, then first seen, so that the
+ * order is always the same. */
 static bool is_before(const ranked *a, const ranked *b)
 {
     if (a->key != b->key)

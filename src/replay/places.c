@@ -76,7 +76,8 @@ static bool same_place(const hak_places *places, const hak_place *a, const hak_p
            (a->function != NULL ? a->line == b->line && same_text(a->file, b->file) : a->offset == b->offset);
 }
 
-/* A path is kept once, so that its address tells it as well as its text, which would be read for each place. */
+/* A path is kept once, so that its address tells it as well as its text, which would be read for each place.
+ */
 static uint64_t hash_module(const hak_places *places, const char *path)
 {
     return (places->flags & HAK_PLACES_BY_FUNCTION) != 0 ? hak_hash_text(HAK_HASH_SEED, base_name(path))

@@ -179,8 +179,8 @@ bool hak_tree_expand(hak_tree *tree, uint32_t node)
 }
 
 /* As far as the stack is shared, and one node more. False: no memory. */
-static bool add_inverted(hak_tree *tree, hak_stacks *stacks, hak_profile_context *context, const uint32_t *frames,
-                         uint32_t count)
+static bool add_inverted(hak_tree *tree, hak_stacks *stacks, hak_profile_context *context,
+                         const uint32_t *frames, uint32_t count)
 {
     uint32_t at = 0;
     for (uint32_t i = 0; i < count; i++) {

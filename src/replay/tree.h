@@ -40,8 +40,8 @@ typedef struct hak_tree {
     struct hak_tree_parts *parts;
 } hak_tree;
 
-/* `inverted`: the root's children are the places that allocate, theirs the callers (see hak_tree_expand). flags: HAK_STACK_*. NULL:
- * no memory. */
+/* `inverted`: the root's children are the places that allocate, theirs the callers (see hak_tree_expand).
+ * flags: HAK_STACK_*. NULL: no memory. */
 hak_tree *hak_tree_new(bool inverted, unsigned flags);
 void hak_tree_free(hak_tree *tree);
 
@@ -51,8 +51,9 @@ void hak_tree_free(hak_tree *tree);
 int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile, uint32_t *node_of,
                  hak_trace_error *error);
 
-/* In an inverted tree the outer end of a stack that no other shares is not made of nodes: a million stacks would
- * be ten million. This makes the next of them, the only child of the node, when there is one. False: no memory. */
+/* In an inverted tree the outer end of a stack that no other shares is not made of nodes: a million stacks
+ * would be ten million. This makes the next of them, the only child of the node, when there is one. False: no
+ * memory. */
 bool hak_tree_expand(hak_tree *tree, uint32_t node);
 
 /* Fills `sums`; false: no memory. Before: everything is added. */
