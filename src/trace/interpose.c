@@ -132,13 +132,18 @@ static void *move_out(void *block, size_t size)
     return copy;
 }
 
-static void *realloc_as(void *block, size_t size, hak_op op, hak_hook hook)
+/* Neither what it gives up nor what it takes is a sample. */
+HAK_INLINE bool passes_realloc(const void *block, size_t size)
+{
+    return HAK_LIKELY(!hak_next_is_ours(block)) && hak_sample_passes_free(&hak_self, block) &&
+           hak_sample_passes(&hak_self, size);
+}
+
+static HAK_NOINLINE void *realloc_as(void *block, size_t size, hak_op op, hak_hook hook)
 {
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return move_out(block, size);
-    if (hak_sample_passes_free(self, block) && hak_sample_passes(self, size))
-        return hak_next.realloc(block, size);
     if (HAK_UNLIKELY(!hak_enter(self, hook))) {
         hak_sample_free(self, HAK_OP_FREE, block, hook); /* what it returns is a block as any other */
         return aside(self, op, hak_next.realloc(block, size), size, 0, hook);
@@ -156,7 +161,11 @@ static void *realloc_as(void *block, size_t size, hak_op op, hak_hook hook)
 
 HAK_EXPORT void *realloc(void *block, size_t size)
 {
-    return realloc_as(block, size, HAK_OP_REALLOC, HAK_HOOK());
+    if (passes_realloc(block, size))
+        return hak_next.realloc(block, size);
+    void *result = realloc_as(block, size, HAK_OP_REALLOC, HAK_HOOK());
+    HAK_HOOK_STAYS();
+    return result;
 }
 
 HAK_EXPORT void *reallocarray(void *block, size_t count, size_t size)
@@ -166,7 +175,11 @@ HAK_EXPORT void *reallocarray(void *block, size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    return realloc_as(block, total, HAK_OP_REALLOCARRAY, HAK_HOOK());
+    if (passes_realloc(block, total))
+        return hak_next.realloc(block, total);
+    void *result = realloc_as(block, total, HAK_OP_REALLOCARRAY, HAK_HOOK());
+    HAK_HOOK_STAYS();
+    return result;
 }
 
 HAK_EXPORT void *memalign(size_t alignment, size_t size)
