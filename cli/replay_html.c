@@ -15,9 +15,9 @@ static const char *const colours[] = {"#1f77b4", "#d62728", "#2ca02c", "#9467bd"
                                       "#8c564b", "#e377c2", "#bcbd22", "#393b79", "#637939", "#843c39"};
 
 static const char style[] =
-    "body{font:14px system-ui,sans-serif;margin:2em auto;max-width:62em;color:#222;background:#fff}"
+    "body{font:14px system-ui,sans-serif;margin:2em auto;max-width:76em;color:#222;background:#fff}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;text-align:right;border-bottom:1px "
-    "solid #ddd}"
+    "solid #ddd;white-space:nowrap}"
     "td:first-child,th:first-child{text-align:left}svg{background:#fafafa;border:1px solid #ddd}"
     "svg text{font:11px system-ui,sans-serif;fill:#444}.better{color:#187818}.worse{color:#a01818}"
     ".legend label{margin-right:1.2em;cursor:pointer;white-space:nowrap}.note{color:#666}"
@@ -109,16 +109,17 @@ static void memory_chart(FILE *out, const hak_replayed *replayed)
 {
     chart c = {.out = out, .y_max = 1};
     const hak_compare *compare = &replayed->compare;
-    const hak_detail *first = NULL;
+    const hak_detail *most = NULL; /* samples: its live bytes are shown */
     for (size_t i = 0; i < compare->row_count; i++) {
         const hak_detail *d = compare->rows[i].detail;
         for (uint32_t k = 0; d != NULL && k < d->sample_count; k++) {
             const hak_sample *s = &d->samples[k];
             c.y_max = fmax(c.y_max, (double)(s->rss_bytes > s->live_bytes ? s->rss_bytes : s->live_bytes));
         }
-        first = first == NULL && d != NULL && d->sample_count != 0 ? d : first;
+        if (d != NULL && d->sample_count > (most != NULL ? most->sample_count : 0))
+            most = d;
     }
-    if (first == NULL)
+    if (most == NULL)
         return;
     chart_begin(&c, "Resident memory over time (dashed: live bytes)", "share of the pass");
     for (int i = 0; i <= TICKS; i++) {
@@ -128,7 +129,7 @@ static void memory_chart(FILE *out, const hak_replayed *replayed)
         snprintf(text, sizeof text, "%d%%", 100 * i / TICKS);
         x_label(&c, (double)i / TICKS, text);
     }
-    memory_curve(&c, first, 0, true);
+    memory_curve(&c, most, 0, true);
     for (size_t i = 0; i < compare->row_count; i++)
         if (compare->rows[i].detail != NULL)
             memory_curve(&c, compare->rows[i].detail, i, false);
@@ -213,7 +214,18 @@ static void ratio_cell(FILE *out, const hak_ratio *ratio)
     fputs("</td>", out);
 }
 
-static void table_row(FILE *out, const hak_compare_row *row)
+/* The baseline is 1 by definition; what the null target does is no allocator's figure. */
+static void ratio_of_row(FILE *out, const hak_compare_row *row, const hak_ratio *ratio, bool baseline)
+{
+    if (row->target.null)
+        fputs("<td></td>", out);
+    else if (baseline)
+        fputs("<td>1.00</td>", out);
+    else
+        ratio_cell(out, ratio);
+}
+
+static void table_row(FILE *out, const hak_compare_row *row, bool baseline)
 {
     const hak_measure *m = &row->median;
     fputs("<tr><td>", out);
@@ -227,10 +239,13 @@ static void table_row(FILE *out, const hak_compare_row *row)
         return;
     }
     fprintf(out, "</td><td>%.1f ns</td><td>%.1f ns</td>", m->ns_per_op, row->net_ns_per_op);
-    ratio_cell(out, &row->time);
-    fprintf(out, "<td>%.1f MiB</td>", (double)m->peak_rss_bytes / (1 << 20));
-    ratio_cell(out, &row->rss);
-    if (row->detail != NULL)
+    ratio_of_row(out, row, &row->time, baseline);
+    if (row->target.null)
+        fputs("<td></td>", out);
+    else
+        fprintf(out, "<td>%.1f MiB</td>", (double)m->peak_rss_bytes / (1 << 20));
+    ratio_of_row(out, row, &row->rss, baseline);
+    if (row->detail != NULL && row->detail->sample_count != 0)
         fprintf(out, "<td>%.1f MiB</td><td>%.1f MiB</td>", row->detail->rss_mean_bytes / (1 << 20),
                 row->detail->waste_mean_bytes / (1 << 20));
     else
@@ -270,17 +285,17 @@ static void section(FILE *out, const hak_replayed *replayed, const hak_replay_se
     fputs("<section><h2>", out);
     put_text(out, replayed->path);
     fprintf(out,
-            "</h2><p>%llu operations, %u threads, at most %.1f MiB "
+            "</h2><p>%llu operations, %u thread%s, at most %.1f MiB "
             "live</p>\n<table><tr><th>allocator</th><th>time/op</th>",
             (unsigned long long)replayed->info.operations, replayed->info.threads,
-            (double)replayed->info.live_max_bytes / (1 << 20));
+            replayed->info.threads == 1 ? "" : "s", (double)replayed->info.live_max_bytes / (1 << 20));
     fputs("<th>net</th><th>vs ", out);
     put_text(out, compare->rows[replayed->baseline].target.name);
     fputs("</th><th>peak RSS</th><th>vs</th><th>mean RSS</th><th>mean RSS &#8722; "
           "live</th><th>faults</th></tr>\n",
           out);
     for (size_t i = 0; i < compare->row_count; i++)
-        table_row(out, &compare->rows[i]);
+        table_row(out, &compare->rows[i], i == replayed->baseline);
     fputs("</table>\n", out);
     best_lines(out, replayed, setup);
     fputs("<p class=\"legend\">", out);

@@ -75,6 +75,7 @@ static void find(const search *s, hak_figure figure, bool modes_only, hak_best *
             best->row = i;
         best->found = true;
     }
+    size_t others = 0;
     best->known = best->found;
     for (size_t i = 0; i < count && best->found; i++) {
         const hak_compare_row *row = &s->compare->rows[i];
@@ -82,9 +83,11 @@ static void find(const search *s, hak_figure figure, bool modes_only, hak_best *
             continue;
         hak_ratio ratio = ratio_of(s, i, best->row, figure);
         best->known &= ratio.known;
+        others++;
         if (!hak_ratio_significant(&ratio))
             best->ties |= (uint64_t)1 << i;
     }
+    best->known &= others != 0;
 }
 
 /* The default is kept unless another mode is better beyond noise. */

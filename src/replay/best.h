@@ -15,7 +15,7 @@ typedef enum hak_best_by {
 
 typedef struct hak_best {
     bool found;      /* false: no target was measured that may be chosen */
-    bool known;      /* false: too few rounds to tell the others from it */
+    bool known;      /* false: too few rounds to tell others from it, or there are none */
     size_t row;      /* of compare->rows */
     hak_ratio ratio; /* to the baseline; HAK_BEST_MODE: to hakmem:balanced */
     uint64_t ties;   /* bit n: row n is no worse beyond noise */

@@ -61,8 +61,10 @@ json() { # json EXPRESSION: of result.json, which is `r`
     "$replay" --json --plain --rounds=5 --repeats=2 --target=glibc,glibc:A=1 one.gz > result.json
     json "r['traces'][0]['best']['time']['name'].startswith('glibc') and len(r['traces'][0]['best']['rss']['as_good']) <= 1"
     json "'mode' not in r['traces'][0]['best']"
-    run "$replay" --plain --rounds=5 --repeats=2 --target=glibc one.gz
+    run "$replay" --plain --rounds=5 --repeats=2 --target=glibc,glibc:A=1 one.gz
     [[ "$output" == *"BEST HERE"*"least time        glibc"*"least memory      glibc"* ]]
+    run "$replay" --plain --rounds=5 --repeats=2 --target=glibc one.gz
+    [[ "$output" != *"BEST HERE"* ]]
     run "$replay" --plain --rounds=3 --repeats=2 --target=glibc,glibc:A=1 one.gz
     [[ "$output" != *"BEST HERE"* ]]
     [ -e "$HAKMEM_LIB/libhakmem.so" ] || skip "no libhakmem.so in a sanitizer build"
