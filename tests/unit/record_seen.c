@@ -333,6 +333,7 @@ static void memory_is_bounded(void **state)
         walk->words = 32;
         walk->entry_bp = false;
         walk->pcs[0] = frame.pc = i + 1;
+        walk->paths[walk->now].hashes[0] = (uint32_t)(i * 2654435761u);
         for (unsigned k = 0; k < 32; k++) {
             words[k] = walk->pcs[k + 1] = walk->values[k] = i * 31 + k;
             walk->places[k] = (uintptr_t)&words[k];
