@@ -1,5 +1,7 @@
 # Installation and packages: three components, library (what a production machine needs), tools and dev.
 
+set(HAK_COMPONENTS library tools dev)
+set(HAK_PACKAGES libhakmem hakmem-tools libhakmem-dev)
 if(TARGET hakmem)
   include(CMakePackageConfigHelpers)
   # The name is what people write into LD_PRELOAD, so it carries no version; the interface is malloc(3) and hakmem.h.
@@ -21,6 +23,10 @@ if(TARGET hakmem)
 endif()
 install(FILES README.md CHANGELOG.md LICENSE docs/environment.md docs/architecture.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tools)
+# Debian wants its copyright file in each package.
+foreach(component package IN ZIP_LISTS HAK_COMPONENTS HAK_PACKAGES)
+  install(FILES LICENSE RENAME copyright DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package} COMPONENT ${component})
+endforeach()
 # Formats and the library: pages that belong to no one command.
 file(GLOB pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS src/*/*.[357])
 foreach(page IN LISTS pages)
@@ -38,7 +44,10 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_COMPONENTS_ALL library tools dev)
+set(CPACK_DEBIAN_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION devel)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(CPACK_COMPONENTS_ALL ${HAK_COMPONENTS})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libhakmem)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME hakmem-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libhakmem (= ${PROJECT_VERSION})")

@@ -49,6 +49,9 @@ mkdir "$work/packages"
 (cd "$work/packages" && cpack -G DEB --config "$build/CPackConfig.cmake" -B "$work/packages") >"$work/cpack.log" 2>&1 ||
   { cat "$work/cpack.log"; exit 1; }
 holds() { dpkg-deb -c "$work"/packages/"$1"_*.deb | grep -qE "$2" || { echo "FAILED: $1 has no $2"; exit 1; }; }
+for package in libhakmem libhakmem-dev hakmem-tools; do
+  holds "$package" "share/doc/$package/copyright\$"
+done
 holds libhakmem 'lib/.*libhakmem\.so$'
 holds libhakmem-dev 'include/hakmem\.h$'
 holds libhakmem-dev 'pkgconfig/hakmem\.pc$'
