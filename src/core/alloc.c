@@ -65,6 +65,8 @@ static void *take_small(hak_heap *heap, const request *r, unsigned class_index)
 {
     if (r->sampled || heap == NULL)
         return hak_heap_take_shared(r->sampled, class_index);
+    if (r->align <= HAK_CLASS_STEP && r->decision.place == HAK_PLACE_DEFAULT)
+        class_index = hak_heap_class(heap, class_index);
     return hak_heap_take(heap, r->decision.place, class_index);
 }
 
@@ -344,6 +346,33 @@ static void put_live(const owner *who, void *at)
         empty_quarantine(false);
 }
 
+/* A block of a list that blocks go home past, and of a slab that has others out: what a burst of scattered
+ * frees is made of. Each touches a line that is in no cache, so the fewer instructions, the more of them are
+ * under way at once. */
+static bool put_past(hak_heap *heap, void *at)
+{
+    uintptr_t unit = hak_window_unit(at);
+    if (unit >= HAK_WINDOW_UNITS)
+        return false;
+    size_t place = ((hak_thread_heap *)heap)->place_of[unit];
+    size_t index = (place * HAK_BIN_STEP - offsetof(hak_heap, bins)) / sizeof(hak_bin);
+    if (index >= HAK_CLASS_MAX || heap->past[index].count == 0 ||
+        heap->past[index].head != heap->bins[index].head)
+        return false;
+    hak_slab *slab = hak_slab_of(at);
+    hak_block *block = at;
+    if (!hak_slab_begins(slab, at) || !slab->linked || slab->used <= 1 ||
+        block->key == hak_block_key(block, heap))
+        return false;
+    heap->past[index].count--;
+    hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
+    block->key = hak_block_key(block, heap);
+    hak_block_link(block, slab->local);
+    slab->local = block;
+    slab->used--;
+    return true;
+}
+
 /* What hak_free_slow leaves over: what is large, headers, and what is no block at all. */
 HAK_NOINLINE static void free_other(void *at)
 {
@@ -369,6 +398,8 @@ HAK_NOINLINE static void free_other(void *at)
 void hak_free_slow(void *at)
 {
     hak_heap *heap = hak_tls_heap;
+    if (put_past(heap, at))
+        return;
     heap->nowhere.room = 0; /* free counts down whatever bin it was led to */
     hak_slab *slab;
     if (hak_page_map_kind(at) != HAK_CHUNK_SUPERSLAB || hak_feature_on(HAK_FEATURE_HEADERS) ||

@@ -5,14 +5,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/bits.h"
 #include "core/base/print.h"
 #include "core/options.h"
 #include "core/policy.h"
 #include "core/secure.h"
 
-#define FRESH_FIRST_COUNT 4    /* blocks the first refill from a new slab carves; then it doubles */
-#define FRESH_MAX_BYTES   8192 /* memory touched ahead of its use, at most */
-#define GROWN_HEAPS       4    /* heaps whose lists may have grown to the full, or more heaps by less */
+#define FRESH_FIRST_COUNT 4 /* blocks the first refill from a new slab carves; then it doubles */
+#define GROWN_HEAPS       4 /* heaps whose lists may have grown to the full, or more heaps by less */
 #define LIST_MIN_COUNT    2
 #define PAST_MIN_COUNT    16 /* blocks of a list that say whether they lie scattered */
 #define PAST_LIMITS       8  /* limits of a list that go home past it before it is cut again */
@@ -55,9 +55,6 @@ static void take_class_settings(void)
 
 void hak_heap_init(void)
 {
-    /* Here, so that the file does not hold the two: its data is resident in every process. */
-    atomic_store_explicit(&hak_heap_shared.state, HAK_HEAP_SHARED, memory_order_relaxed);
-    atomic_store_explicit(&hak_heap_tracked.state, HAK_HEAP_SHARED, memory_order_relaxed);
     size_t cache_bytes = hak_knob_bytes(HAK_KNOB_TINY_CACHE_BYTES);
     size_t cache_count = hak_knob_bytes(HAK_KNOB_TINY_CACHE_COUNT);
     frees_seen = hak_feature_on(HAK_FEATURE_HEADERS) || !hak_feature_on(HAK_FEATURE_LISTS);
@@ -233,18 +230,18 @@ static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
     return first;
 }
 
-/* Links blocks that were never used. Few at first: a small program touches little memory. */
+/* Links blocks that were never used. Few at first, and none behind the OS page in which the first one ends:
+ * what the program does not use stays untouched. */
 static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint32_t *count)
 {
     uint32_t ahead = slab->fresh > FRESH_FIRST_COUNT ? slab->fresh : FRESH_FIRST_COUNT;
-    uint32_t by_bytes = (uint32_t)(FRESH_MAX_BYTES / slab->block_bytes);
+    char *at = slab->start + (size_t)slab->fresh * slab->block_bytes;
+    size_t page_bytes = hak_align_up((uintptr_t)at + slab->block_bytes, HAK_OS_PAGE_BYTES) - (uintptr_t)at;
+    uint32_t in_page = (uint32_t)(page_bytes / slab->block_bytes);
     uint32_t n = (uint32_t)(slab->capacity - slab->fresh);
     n = n < want ? n : want;
     n = n < ahead ? n : ahead;
-    n = n < by_bytes ? n : by_bytes;
-    if (n == 0)
-        n = 1;
-    char *at = slab->start + (size_t)slab->fresh * slab->block_bytes;
+    n = n < in_page ? n : in_page;
     hak_block *first = (hak_block *)at;
     for (uint32_t i = 0; i < n; i++) {
         hak_block *block = (hak_block *)at;
@@ -382,6 +379,8 @@ void *hak_heap_take_shared(bool tracked, unsigned class_index)
 {
     hak_heap *heap = tracked ? &hak_heap_tracked : &hak_heap_shared;
     hak_lock_take(&hak_shared_lock);
+    /* Not before: most processes never touch the two. Whoever frees blocks of theirs looks after this. */
+    atomic_store_explicit(&heap->state, HAK_HEAP_SHARED, memory_order_relaxed);
     void *block = hak_heap_take(heap, HAK_PLACE_DEFAULT, class_index);
     hak_lock_give(&hak_shared_lock);
     return block;
@@ -473,10 +472,12 @@ static void bin_look(hak_heap *heap, hak_bin *bin)
             bin->room = 0;
             return;
         }
+        count = bin->limit / 2;
     } else if (bin->calm < CALM_MAX) {
         bin->calm++;
     }
-    bin->room = (bin->limit / 2 + 1) << bin->calm;
+    uint32_t least = bin->limit / 2, free = bin->limit - count;
+    bin->room = (int32_t)((free > least ? free : least) + 1) << bin->calm;
     heap->granted += (uint64_t)bin->room;
 }
 

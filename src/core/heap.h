@@ -118,22 +118,25 @@ typedef struct hak_heap {
     uint64_t granted;                           /* room given to bins so far; less what is left: fast frees */
     size_t grown_bytes;                         /* by which limits of bins exceed their first ones */
     _Atomic uint64_t counters[HAK_HEAP_COUNTER_COUNT]; /* written by the owner */
-    alignas(HAK_CACHE_LINE) _Atomic uint32_t state;    /* hak_heap_state; a line that freers only read */
-    uint32_t number;                                   /* of the heap, for outboxes */
+    uint8_t leader[HAK_CLASS_MAX]; /* class whose list serves the requests of a class: at last its own */
+    uint16_t shared_bytes[HAK_CLASS_MAX];           /* about what a class has taken from another's list */
+    alignas(HAK_CACHE_LINE) _Atomic uint32_t state; /* hak_heap_state; a line that freers only read */
+    uint32_t number;                                /* of the heap, for outboxes */
     struct hak_heap *all_next;
     struct hak_heap *abandoned_next;
     _Atomic uint64_t inbox_head;                       /* slots emptied so far; by the owner */
     alignas(HAK_CACHE_LINE) hak_slab *_Atomic pending; /* slabs with remote frees */
     _Atomic uint64_t inbox_tail;                       /* slots reserved so far; by freers */
     _Atomic uint64_t inbox_posted;                     /* slots filled so far */
-    alignas(HAK_CACHE_LINE) hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
+    /* With partial's first row all that a small program touches of its heap: two OS pages. */
+    alignas(HAK_CACHE_LINE) hak_front front;    /* large blocks freed last */
     hak_slab *mid_cache[HAK_RUN_MAX_UNITS + 1]; /* by units, last in first out */
     size_t mid_cache_bytes;
-    hak_front front; /* large blocks freed last */
     hak_growth growth[HAK_GROWTH_WAYS];
     uint32_t growth_next;
-    hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* bins of the classes whose calls are seen */
-    hak_kept kept[HAK_CLASS_MAX];                   /* beside bins */
+    hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
+    hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX];    /* bins of the classes whose calls are seen */
+    hak_kept kept[HAK_CLASS_MAX];                      /* beside bins */
     hak_bin_past past[HAK_CLASS_MAX], placed_past[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* of bins and placed */
     hak_recall_table recall;           /* calls the policy was consulted about */
     hak_outbox outboxes[HAK_OUTBOXES]; /* for blocks of other heaps */
@@ -222,6 +225,14 @@ hak_heap *hak_heap_get(void);
 /* The same for a thread that has only freed blocks of others so far: NULL at first, until it seems worth it.
  */
 hak_heap *hak_heap_get_to_free(void);
+
+/* heap_share.c: in a program's first heap, sizes between two powers of two share the list of the largest one
+ * at first: a small program has few blocks of each size, and each list of its own has a partly used OS page.
+ * Not where threads hand blocks to each other, which are kept by their class. Once for a new heap. */
+void hak_heap_share(hak_heap *heap, bool first);
+
+/* The class that serves a request of `class_index`, whose list was found empty; owner only. */
+unsigned hak_heap_class(hak_heap *heap, unsigned class_index);
 
 /* A block of the class, key cleared; NULL with ENOMEM. The caller owns the heap. */
 void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index);

@@ -85,8 +85,8 @@ hak_heap *hak_heap_new(void)
     heap = heap_cut();
     if (heap == NULL)
         return NULL;
-    for (size_t bytes = 0; bytes <= HAK_DIRECT_MAX; bytes++)
-        heap->bin_of[bytes] = hak_class_bins[(bytes + HAK_CLASS_STEP - 1) / HAK_CLASS_STEP];
+    hak_heap_share(
+        heap, atomic_load_explicit(&hak_process_counters[HAK_COUNT_HEAP_NEW], memory_order_relaxed) == 0);
     heap->owns = true;
     hak_count(HAK_COUNT_HEAP_NEW, 1);
     hak_front_init(heap);

@@ -32,7 +32,7 @@
       "purges are collected up to here")                                                                     \
     X(PURGE_KEEP_PERCENT, "purge_keep_percent", 25, 0, 400, LINEAR, PURGE, "idle bytes kept, of live bytes") \
     X(THP, "thp", 1, 0, 2, ENUM, THP, "huge pages: 0 off, 1 auto, 2 on")                                     \
-    X(THP_FIRST_BYTES, "thp_first_bytes", 16 << 20, 0, 1 << 30, LOG, THP,                                    \
+    X(THP_FIRST_BYTES, "thp_first_bytes", 64 << 20, 0, 1 << 30, LOG, THP,                                    \
       "bytes of SuperSlabs before auto uses huge pages")                                                     \
     X(REALLOC_SLACK_PERCENT, "realloc_slack_percent", 0, 0, 25, LINEAR, SLACK,                               \
       "room left by a growing realloc")                                                                      \

@@ -16,6 +16,10 @@
 #define LIVE_SHARE 100 /* purge_keep_percent is of this */
 /* Empty SuperSlabs may be so many times what may stay resident: they cost addresses, hardly any memory. */
 #define EMPTY_SHARE 4
+#define REGRET_NS   (500 * NS_PER_MS) /* what is wanted later was rightly given back */
+#define REGRET_MOST (40 * HAK_MIB)    /* that is kept because of it, and what is kept besides */
+#define IDLE_MOST   (48 * HAK_MIB)    /* the same with a batch that waits to be given back */
+#define BATCH_SHARE 8
 
 hak_lock hak_pool_lock = HAK_LOCK_INIT(HAK_RANK_POOL);
 
@@ -25,6 +29,9 @@ static size_t super_count;
 static size_t empty_count; /* SuperSlabs without a used unit */
 static size_t used_bytes;
 static size_t dirty_bytes;
+static size_t regret_bytes; /* kept besides: given back and soon wanted again */
+static size_t purged_bytes; /* given back since purged_ns less REGRET_NS, not wanted since */
+static uint64_t purged_ns;
 
 static unsigned fit_of(uint32_t free_units)
 {
@@ -72,17 +79,18 @@ static void dirty_link_last(hak_superslab *super, uint64_t now_ns)
 }
 
 /* Small programs pay for huge pages with memory they never asked for, so automatic use starts behind
- * thp_first_bytes, but for what is known to be wanted (thp_known_bytes); and so do page runs, of which a
- * program may write the ends only, so it is for SuperSlabs that begin with a slab. Without the feature the
- * kernel's own setting stands. Before anything is written to the chunk: where one OS page is there, the
- * kernel makes no huge page any more. */
+ * thp_first_bytes, so many for each thread, but for what is known to be wanted (thp_known_bytes); and so do
+ * page runs, of which a program may write the ends only, so it is for SuperSlabs that begin with a slab.
+ * Without the feature the kernel's own setting stands. Before anything is written to the chunk: where one OS
+ * page is there, the kernel makes no huge page any more. */
 static bool advise(void *chunk, bool slab)
 {
     if (!hak_feature_on(HAK_FEATURE_THP))
         return false;
     int64_t mode = hak_opt.knobs[HAK_KNOB_THP];
     size_t from_bytes = super_count * HAK_SUPERSLAB_BYTES;
-    bool wanted = from_bytes >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES) ||
+    size_t heaps = atomic_load_explicit(&hak_process_counters[HAK_COUNT_HEAP_NEW], memory_order_relaxed);
+    bool wanted = from_bytes >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES) * (heaps > 1 ? heaps : 1) ||
                   from_bytes + HAK_SUPERSLAB_BYTES <= hak_knob_bytes(HAK_KNOB_THP_KNOWN_BYTES);
     bool huge = mode == HAK_THP_MODE_ON || (mode == HAK_THP_MODE_AUTO && slab && wanted);
     hak_os_advise_huge(chunk, HAK_SUPERSLAB_BYTES, huge);
@@ -114,11 +122,14 @@ static hak_superslab *super_new(bool slab)
     return super;
 }
 
-static void super_unmap(hak_superslab *super)
+/* Returns the bytes that may have been resident. Its chunk comes back as a whole: with a huge page, where a
+ * SuperSlab whose units alone were given back would be faulted in by small pages. */
+static size_t super_unmap(hak_superslab *super)
 {
+    size_t resident = (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
     hak_page_map_set(super, 1, HAK_CHUNK_FOREIGN);
     dirty_unlink(super);
-    dirty_bytes -= (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+    dirty_bytes -= resident;
     hak_first_fit_remove(super);
     if (super->all_prev != NULL)
         super->all_prev->all_next = super->all_next;
@@ -130,6 +141,7 @@ static void super_unmap(hak_superslab *super)
     empty_count--;
     hak_chunk_give(super);
     hak_count(HAK_COUNT_SUPERSLAB_FREED, 1);
+    return resident;
 }
 
 /* Gives the dirty units of one SuperSlab back, a call per run of them. Where the kernel refuses they stay
@@ -164,7 +176,25 @@ static size_t keep_bytes(void)
 {
     size_t share = used_bytes / LIVE_SHARE * hak_knob_bytes(HAK_KNOB_PURGE_KEEP_PERCENT);
     size_t floor = hak_knob_bytes(HAK_KNOB_SUPERSLAB_KEEP_BYTES);
+    floor = floor < REGRET_MOST - regret_bytes ? floor + regret_bytes
+            : floor > REGRET_MOST              ? floor
+                                               : REGRET_MOST;
     return share > floor ? share : floor;
+}
+
+/* Units that are not resident were taken: as bigcache.c does, a program that frees and takes in turns pays
+ * for its memory only at first, and one that frees a burst and rests keeps little. */
+static void regret(size_t bytes)
+{
+    if (purged_bytes == 0)
+        return;
+    if (hak_os_monotonic_ns() - purged_ns > REGRET_NS) {
+        purged_bytes = regret_bytes = 0;
+        return;
+    }
+    size_t sorry = bytes < purged_bytes ? bytes : purged_bytes;
+    purged_bytes -= sorry;
+    regret_bytes = regret_bytes + sorry < REGRET_MOST ? regret_bytes + sorry : REGRET_MOST;
 }
 
 static void purge_some(uint64_t now_ns)
@@ -176,13 +206,17 @@ static void purge_some(uint64_t now_ns)
     }
     size_t keep = keep_bytes();
     size_t batch = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
+    size_t most = regret_bytes == 0 ? batch : keep < IDLE_MOST ? IDLE_MOST - keep : keep / BATCH_SHARE;
+    batch = batch < most ? batch : most;
     uint64_t delay_ns = (uint64_t)hak_opt.knobs[HAK_KNOB_PURGE_DELAY_MS] * NS_PER_MS;
     bool aged = dirty_first != NULL && now_ns - dirty_first->dirty_since_ns > delay_ns && dirty_bytes > keep;
     if (!aged && dirty_bytes <= keep + batch)
         return;
     size_t purged = 0;
     while (dirty_first != NULL && dirty_bytes > keep)
-        purged += purge_super(dirty_first);
+        purged += dirty_first->free_units == ALL_UNITS ? super_unmap(dirty_first) : purge_super(dirty_first);
+    purged_bytes = now_ns - purged_ns > REGRET_NS ? purged : purged_bytes + purged;
+    purged_ns = now_ns;
     hak_count(HAK_COUNT_PURGE_BATCH, 1);
     hak_count(HAK_COUNT_PURGE_BYTES, purged);
 }
@@ -252,6 +286,8 @@ hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed)
         uint32_t usable = slab && units == 1 ? super->free_units : super->free_units & ~1u;
         unsigned first = find_run(usable, units);
         *zeroed = claim(super, first, units);
+        if (*zeroed)
+            regret(units * HAK_UNIT_BYTES);
         run = &super->slabs[first];
     }
     hak_lock_give(&hak_pool_lock);
@@ -272,8 +308,7 @@ static void release(hak_superslab *super, unsigned first, unsigned units, uint64
     if (super->free_units == ALL_UNITS) {
         empty_count++;
         if (empty_count * HAK_SUPERSLAB_BYTES > EMPTY_SHARE * keep_bytes()) {
-            hak_count(HAK_COUNT_PURGE_BYTES, (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES);
-            super_unmap(super);
+            hak_count(HAK_COUNT_PURGE_BYTES, super_unmap(super));
         }
     }
     purge_some(now_ns);
@@ -332,8 +367,7 @@ size_t hak_pool_trim(void)
     for (hak_superslab *super = all_supers, *next; super != NULL; super = next) {
         next = super->all_next;
         if (super->free_units == ALL_UNITS) {
-            purged += (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
-            super_unmap(super);
+            purged += super_unmap(super);
         } else {
             purged += purge_super(super);
         }
