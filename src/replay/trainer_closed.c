@@ -29,7 +29,7 @@ static void read_whole(hak_material *m)
     const hak_trace_tail *tail = hak_reader_tail(m->reader);
     uint32_t count;
     const hak_trace_rss *samples = hak_reader_rss(m->reader, &count);
-    m->program_ns = tail->ended ? tail->duration_ns : 0;
+    m->program_ns = !tail->ended ? 0 : tail->cpu_ns != 0 ? tail->cpu_ns : tail->duration_ns;
     for (uint32_t i = 0; i < count; i++)
         if (samples[i].rss_bytes > m->program_rss_bytes)
             m->program_rss_bytes = samples[i].rss_bytes;

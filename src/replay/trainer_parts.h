@@ -13,7 +13,7 @@ typedef struct hak_material {
     hak_reader *reader; /* closed once the closed form is done */
     hak_train_trace digest;
     hak_workload *workload;
-    uint64_t program_ns;        /* what was recorded took so long, 0: unknown; so the next */
+    uint64_t program_ns;        /* processor time of what was recorded, 0: unknown; so the next */
     uint64_t program_rss_bytes; /* at most */
     bool single; /* one thread at a time: processor time is the same as time, less what others took */
 } hak_material;

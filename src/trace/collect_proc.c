@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FIELD_UTIME 14 /* of /proc/PID/stat, 1-based; stime follows */
+#define NS_PER_S    UINT64_C(1000000000)
+
 static size_t read_file(uint64_t pid, const char *name, char *text, size_t room)
 {
     char path[64];
@@ -35,6 +38,21 @@ uint64_t hak_proc_rss_bytes(uint64_t pid)
         return 0;
     strtoull(text, &end, 10); /* size; resident follows */
     return strtoull(end, NULL, 10) * HAK_OS_PAGE_BYTES;
+}
+
+uint64_t hak_proc_cpu_ns(uint64_t pid)
+{
+    char text[512];
+    long ticks_per_s = sysconf(_SC_CLK_TCK);
+    if (read_file(pid, "stat", text, sizeof text) == 0 || ticks_per_s <= 0)
+        return 0;
+    char *at = strrchr(text, ')'); /* the name may hold anything */
+    for (unsigned field = 2; at != NULL && field < FIELD_UTIME; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL)
+        return 0;
+    uint64_t user = strtoull(at, &at, 10), system = strtoull(at, NULL, 10);
+    return (user + system) * (NS_PER_S / (uint64_t)ticks_per_s);
 }
 
 uint64_t hak_proc_parent(uint64_t pid)

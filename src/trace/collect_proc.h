@@ -6,6 +6,7 @@
 #include "core/base/types.h"
 
 uint64_t hak_proc_rss_bytes(uint64_t pid);
+uint64_t hak_proc_cpu_ns(uint64_t pid); /* all threads, in steps of the kernel's clock tick */
 uint64_t hak_proc_parent(uint64_t pid);
 bool hak_proc_thread_gone(uint64_t pid, uint64_t tid); /* known for certain: of a process that lives */
 void hak_proc_executable(uint64_t pid, char *path, size_t room);

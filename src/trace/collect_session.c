@@ -59,6 +59,7 @@ struct hak_session {
     uint64_t start_ns;  /* wall clock */
     uint64_t rss_at_ns; /* next sample */
     uint64_t rss_last;
+    uint64_t cpu_ns; /* of the program, when last looked at */
     uint64_t reap_at_ns;
     uint64_t lost; /* of rings that have been given back */
     uint64_t checked, wrong, dynamic;
@@ -309,6 +310,8 @@ static void sample_rss(hak_session *session, uint64_t now_ns)
         return;
     session->rss_at_ns = now_ns + (elapsed < RSS_EARLY_NS ? RSS_EVERY_NS : RSS_LATER_NS);
     uint64_t rss = hak_proc_rss_bytes(session->origin.pid);
+    uint64_t cpu_ns = hak_proc_cpu_ns(session->origin.pid);
+    session->cpu_ns = cpu_ns != 0 ? cpu_ns : session->cpu_ns;
     for (size_t i = 0; i < session->merge.count; i++) { /* without our own rings */
         uint64_t written = (atomic_load(&session->merge.consumers[i].ring->head) >> 1) * 8;
         uint64_t touched =
@@ -412,7 +415,8 @@ static hak_trace_tail tail_of(hak_session *session)
                             .walks_wrong = session->wrong,
                             .walks_dynamic = session->dynamic,
                             .exit_status = status == UNKNOWN_STATUS ? 0 : status,
-                            .end = end_of(session)};
+                            .end = end_of(session),
+                            .cpu_ns = session->cpu_ns};
 }
 
 static void fill_in(const hak_session *session, const hak_trace_tail *tail, hak_collect_message *report)

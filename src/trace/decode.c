@@ -149,6 +149,8 @@ const char *hak_decode_tail(const uint8_t *raw, size_t raw_bytes, hak_trace_tail
                 *fields[i] = hak_get_varint(&body);
             if (!body.bad && hak_wire_left(&body) != 0)
                 tail->end = hak_get_varint(&body);
+            if (!body.bad && hak_wire_left(&body) != 0)
+                tail->cpu_ns = hak_get_varint(&body);
             if (body.bad)
                 return bad_number;
             seen |= 1;

@@ -459,7 +459,8 @@ void hak_encode_tail(const hak_trace_tail *tail, uint64_t events, const hak_byte
                                 tail->walks_wrong,
                                 tail->walks_dynamic,
                                 tail->exit_status,
-                                tail->end};
+                                tail->end,
+                                tail->cpu_ns};
     hak_bytes body = {.at = NULL};
     for (size_t i = 0; i < HAK_COUNT_OF(numbers); i++)
         hak_bytes_varint(&body, numbers[i]);

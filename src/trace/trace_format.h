@@ -71,6 +71,7 @@ typedef struct hak_trace_tail {
     uint64_t walks_dynamic; /* handed to the unwinder because a frame was dynamic */
     uint64_t exit_status;   /* as from waitpid(2); 0 if unknown */
     uint64_t end;           /* hak_trace_end: other than PROGRAM, what followed was not recorded */
+    uint64_t cpu_ns;        /* processor time of the process, when last looked at; 0: unknown */
 } hak_trace_tail;
 
 /* A loaded file, from its load to its unload. file offset of pc = pc - start + offset; the address to look up
