@@ -30,6 +30,7 @@
 #define WINDOW_MIN_BYTES        (4 * HAK_KIB)
 #define WINDOW_MIN_OPS_SHIFT    21 /* 15 million epochs in a recording of 1 G calls */
 #define HAK_WORKLOAD_INTERLUDES (HAK_WORKLOAD_PACE | HAK_WORKLOAD_THINK | HAK_WORKLOAD_POLLUTE)
+#define LOOK_AHEAD              12 /* events: blocks that are freed then were made long ago */
 #define BUDGET_PERCENT          80 /* of the memory that is available when building starts */
 
 static uint64_t available_bytes(void)
@@ -492,9 +493,12 @@ static int compile_batches(hak_builder *b, hak_feed *feed)
         int more = hak_feed_next(feed, &batch, b->error);
         if (more <= 0)
             return more;
-        for (size_t i = 0; i < batch.count; i++)
+        for (size_t i = 0; i < batch.count; i++) {
+            if (i + LOOK_AHEAD < batch.count && batch.events[i + LOOK_AHEAD].slot_old < b->live_cap)
+                __builtin_prefetch(&b->lives[batch.events[i + LOOK_AHEAD].slot_old], 1);
             if (compile(b, &batch.events[i]) != 0)
                 return -1;
+        }
     }
 }
 
