@@ -77,8 +77,8 @@ HAK_INLINE bool hak_fast_keep(hak_heap *heap, const hak_slab *slab, hak_block *b
 {
     const hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     hak_kept *kept = &heap->kept[slab->class_index];
-    if (kept->count >= kept->most || HAK_UNLIKELY(hak_block_has_key_of(block, owner, heap)) ||
-        HAK_UNLIKELY(owner == &hak_heap_tracked))
+    if (kept->count >= kept->most || HAK_UNLIKELY(++heap->foreign_frees % HAK_KEEP_ALL_BUT == 0) ||
+        HAK_UNLIKELY(hak_block_has_key_of(block, owner, heap)) || HAK_UNLIKELY(owner == &hak_heap_tracked))
         return false;
     block->key = hak_block_key(block, heap);
     hak_block_link(block, kept->head);

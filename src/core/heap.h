@@ -81,6 +81,9 @@ typedef struct hak_kept {
     uint32_t count;
     uint32_t most; /* 0: none are wanted, the thread takes none of this class */
 } hak_kept;
+/* One of so many goes home all the same: a thread that is handed others' blocks once does not for ever free
+ * them the slow way. */
+#define HAK_KEEP_ALL_BUT 8
 
 /* Blocks go home past a list that is full: as long as it begins with `head`, and `count` of them. */
 typedef struct hak_bin_past {
@@ -114,6 +117,7 @@ typedef struct hak_heap {
     uint8_t bin_of[HAK_DIRECT_MAX + 1];         /* bytes -> place of the bin; as hak_class_bins */
     bool owns;                                  /* has a window of its own units behind it: a thread's heap */
     uint32_t empty_kept;                        /* slabs without a used block */
+    uint32_t foreign_frees;                     /* of blocks of other heaps */
     uint32_t sample_credit;                     /* refills until the learner looks again */
     uint64_t granted;                           /* room given to bins so far; less what is left: fast frees */
     size_t grown_bytes;                         /* by which limits of bins exceed their first ones */

@@ -121,24 +121,34 @@ static void remote_frees_come_home(void **state)
     assert_int_equal(hakmem_check(), 0);
 }
 
-/* Frees others' blocks of a size that it takes itself: it gets these next. */
+#define FEW 20
+
+static bool is_of_few(const void *block)
+{
+    unsigned i = 0;
+    while (i < FEW && crowd[i] != block)
+        i++;
+    return i < FEW;
+}
+
+/* Frees others' blocks of a size that it takes itself: it gets most of these next. */
 static void *keep_crowd(void *context)
 {
-    enum { FEW = 20, TRIES = 200 };
+    enum { TRIES = 200 };
     uint64_t before = counter("free_kept");
     void *own[TRIES];
     unsigned taken = 0;
     own[taken++] = malloc(300);
     for (unsigned i = 0; i < FEW; i++)
         free(crowd[i]);
-    assert_int_equal(counter("free_kept"), before + FEW);
+    assert_in_range(counter("free_kept"), before + FEW / 2, before + FEW - 1);
     assert_true(hak_heap_holds(hak_slab_of(crowd[0]), crowd[0]));
     assert_int_equal(hakmem_check(), 0);
     do
         own[taken++] = malloc(300);
-    while (own[taken - 1] != crowd[FEW - 1] && taken < TRIES);
+    while (!is_of_few(own[taken - 1]) && taken < TRIES);
     assert_true(taken < TRIES);
-    assert_false(hak_heap_holds(hak_slab_of(crowd[FEW - 1]), crowd[FEW - 1]));
+    assert_false(hak_heap_holds(hak_slab_of(own[taken - 1]), own[taken - 1]));
     while (taken > 0)
         free(own[--taken]);
     for (unsigned i = FEW; i < CROWD; i++)
