@@ -230,8 +230,8 @@ static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
     return first;
 }
 
-/* Links blocks that were never used. Few at first, and none behind the OS page in which the first one ends:
- * what the program does not use stays untouched. */
+/* Links blocks that were never used. Few at first, and none behind the OS page in which the first one ends,
+ * unless the policy says how many: what the program does not use stays untouched. */
 static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint32_t *count)
 {
     uint32_t ahead = slab->fresh > FRESH_FIRST_COUNT ? slab->fresh : FRESH_FIRST_COUNT;
@@ -241,7 +241,8 @@ static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint
     uint32_t n = (uint32_t)(slab->capacity - slab->fresh);
     n = n < want ? n : want;
     n = n < ahead ? n : ahead;
-    n = n < in_page ? n : in_page;
+    if (own_refills[slab->class_index] == 0)
+        n = n < in_page ? n : in_page;
     hak_block *first = (hak_block *)at;
     for (uint32_t i = 0; i < n; i++) {
         hak_block *block = (hak_block *)at;
