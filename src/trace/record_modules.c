@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/bits.h"
+#include "trace/record_fork.h"
 #include "trace/record_put.h"
 
 #define KNOWN_MAX                                                                                            \
@@ -108,7 +109,10 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
 static uint32_t look(hak_thread *self)
 {
     scan now = {self, atomic_fetch_add(&round_now, 1) + 1};
-    dl_iterate_phdr(visit, &now);
+    if (hak_fork_hold()) {
+        dl_iterate_phdr(visit, &now);
+        hak_fork_release();
+    }
     return now.round;
 }
 

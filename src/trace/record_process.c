@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "core/base/bits.h"
+#include "trace/record_fork.h"
 #include "trace/record_launch.h"
 #include "trace/record_modules.h"
 #include "trace/record_next.h"
@@ -549,6 +550,7 @@ void hak_process_start(void)
     hak_next_resolve();
     self->inside_pc = here.pc;
     self->inside_sp = here.sp;
+    hak_fork_watch();
     pthread_atfork(NULL, NULL, hak_sample_forked);
     ending_key_made = pthread_key_create(&ending_key, thread_end) == 0;
     bool had_joined = atomic_load(&state) == PROCESS_ON;

@@ -19,6 +19,7 @@
 #include <libunwind.h>
 
 #include "core/base/bits.h"
+#include "trace/record_fork.h"
 #include "trace/record_process.h"
 
 #define TEXT_OF(x)    #x
@@ -159,12 +160,10 @@ static uintptr_t register_at(unw_cursor_t *cursor, int which)
     return unwinder.get(cursor, which, &value) == 0 ? (uintptr_t)value : 0;
 }
 
-bool hak_unwinder_step(hak_frame *frame)
+static bool step(hak_frame *frame)
 {
     unw_context_t context;
     unw_cursor_t cursor;
-    if (!hak_unwinder_ready())
-        return false;
     memset(&context, 0, sizeof context);
     context.uc_mcontext.gregs[REG_RIP] = (greg_t)frame->pc;
     context.uc_mcontext.gregs[REG_RSP] = (greg_t)frame->sp;
@@ -179,12 +178,22 @@ bool hak_unwinder_step(hak_frame *frame)
     return true;
 }
 
-unsigned hak_unwinder_walk(uintptr_t from_pc, uintptr_t *pcs, unsigned max)
+bool hak_unwinder_step(hak_frame *frame)
+{
+    if (!hak_unwinder_ready() || !hak_fork_hold())
+        return false;
+    bool found = step(frame);
+    hak_fork_release();
+    return found;
+}
+
+/* Inlined, so that HOOK_FRAMES counts frames of the hooks alone. */
+HAK_INLINE unsigned walk(uintptr_t from_pc, uintptr_t *pcs, unsigned max)
 {
     unw_context_t context;
     unw_cursor_t cursor;
     unsigned count = 0;
-    if (!hak_unwinder_ready() || unwinder.getcontext(&context) != 0 || unwinder.init(&cursor, &context) != 0)
+    if (unwinder.getcontext(&context) != 0 || unwinder.init(&cursor, &context) != 0)
         return 0;
     for (unsigned skipped = 0; count < max && unwinder.step(&cursor) > 0;) {
         uintptr_t pc = register_at(&cursor, UNW_REG_IP);
@@ -197,5 +206,14 @@ unsigned hak_unwinder_walk(uintptr_t from_pc, uintptr_t *pcs, unsigned max)
             break;
         pcs[count++] = pc;
     }
+    return count;
+}
+
+unsigned hak_unwinder_walk(uintptr_t from_pc, uintptr_t *pcs, unsigned max)
+{
+    if (!hak_unwinder_ready() || !hak_fork_hold())
+        return 0;
+    unsigned count = walk(from_pc, pcs, max);
+    hak_fork_release();
     return count;
 }

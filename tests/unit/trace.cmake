@@ -10,7 +10,8 @@ hak_unit(trace_reuse unit/trace_reuse.c hak_base hak_trace)
 
 # The recorder's walk without its interposers.
 hak_unit(record_seen unit/record_seen.c hak_base hak_callsite PkgConfig::UNWIND ${CMAKE_DL_LIBS})
-target_sources(test_record_seen PRIVATE ../src/trace/record_seen.c ../src/trace/record_unwinder.c ../src/trace/record_walk.c)
+target_sources(test_record_seen PRIVATE ../src/trace/record_fork.c ../src/trace/record_seen.c
+  ../src/trace/record_unwinder.c ../src/trace/record_walk.c)
 target_compile_options(test_record_seen PRIVATE -O2 -fomit-frame-pointer -fno-optimize-sibling-calls)
 
 # Test helper: text to a trace file; used by the command-line tests and to make the seeds of the fuzzers.
