@@ -42,21 +42,21 @@ void hak_lock_wake(hak_lock *lock)
 #if defined(HAKMEM_DEBUG)
 static HAK_TLS_IE uint32_t held_ranks;
 
-void hak_lock_note(const hak_lock *lock, bool taken)
+void hak_lock_note_take(const hak_lock *lock)
 {
-    uint32_t bit = 1u << lock->rank;
-    if (taken) {
-        hak_assert(held_ranks < bit); /* ascending, and not this one already */
-        held_ranks |= bit;
-    } else {
-        hak_assert((held_ranks & bit) != 0);
-        held_ranks &= ~bit;
-    }
+    hak_assert(held_ranks < 1u << lock->rank); /* ascending, and not this one already */
+    held_ranks |= 1u << lock->rank;
 }
-#else
-void hak_lock_note(const hak_lock *lock, bool taken)
+
+void hak_lock_note_tried(const hak_lock *lock)
 {
-    (void)lock;
-    (void)taken;
+    hak_assert((held_ranks & 1u << lock->rank) == 0);
+    held_ranks |= 1u << lock->rank;
+}
+
+void hak_lock_note_give(const hak_lock *lock)
+{
+    hak_assert((held_ranks & 1u << lock->rank) != 0);
+    held_ranks &= ~(1u << lock->rank);
 }
 #endif

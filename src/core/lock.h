@@ -1,9 +1,10 @@
 /* lock.h: the allocator's own mutex (one futex word, no libc object, usable before libc is ready) and the
  * order in which locks may be taken.
  *
- * A thread holds at most one lock of each rank and takes them in ascending order; debug builds assert it. The
- * fork handlers take every lock in this order and give them back in the parent and in the child (fork.c).
- * Never held while calling out of the library. Any thread. */
+ * A thread holds at most one lock of each rank and takes them in ascending order; debug builds assert it.
+ * Only a lock that is tried may come out of order: who does not wait closes no circle. The fork handlers take
+ * every lock in this order and give them back in the parent and in the child (fork.c). Never held while
+ * calling out of the library. Any thread. */
 #ifndef HAK_CORE_LOCK_H
 #define HAK_CORE_LOCK_H
 
@@ -30,9 +31,13 @@ typedef struct hak_lock {
         .word = 0, .rank = (rank_)                                                                           \
     }
 
-void hak_lock_wait(hak_lock *lock);                   /* slow half of hak_lock_take */
-void hak_lock_wake(hak_lock *lock);                   /* slow half of hak_lock_give */
-void hak_lock_note(const hak_lock *lock, bool taken); /* debug builds: asserts the order */
+void hak_lock_wait(hak_lock *lock); /* slow half of hak_lock_take */
+void hak_lock_wake(hak_lock *lock); /* slow half of hak_lock_give */
+
+/* Debug builds keep what the thread holds; asserted: the order, and that what is given was held. */
+void hak_lock_note_take(const hak_lock *lock);
+void hak_lock_note_tried(const hak_lock *lock);
+void hak_lock_note_give(const hak_lock *lock);
 
 /* While a thread forks it holds every lock (fork.c); what it calls between the handlers takes and gives none.
  */
@@ -43,7 +48,7 @@ HAK_INLINE void hak_lock_take(hak_lock *lock)
     if (HAK_UNLIKELY(hak_lock_all_mine))
         return;
 #if defined(HAKMEM_DEBUG)
-    hak_lock_note(lock, true);
+    hak_lock_note_take(lock);
 #endif
     uint32_t expected = 0;
     /* acquire: pairs with the release in hak_lock_give */
@@ -61,7 +66,7 @@ HAK_INLINE bool hak_lock_try(hak_lock *lock)
                                                          memory_order_relaxed);
 #if defined(HAKMEM_DEBUG)
     if (taken)
-        hak_lock_note(lock, true);
+        hak_lock_note_tried(lock);
 #endif
     return taken;
 }
@@ -71,7 +76,7 @@ HAK_INLINE void hak_lock_give(hak_lock *lock)
     if (HAK_UNLIKELY(hak_lock_all_mine))
         return;
 #if defined(HAKMEM_DEBUG)
-    hak_lock_note(lock, false);
+    hak_lock_note_give(lock);
 #endif
     if (HAK_UNLIKELY(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
         hak_lock_wake(lock);
