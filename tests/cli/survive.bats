@@ -60,6 +60,85 @@ END
   [ "$(marked ./*.gz)" -eq 150 ]
 }
 
+@test "fork handlers of a library that came before us allocate, from where nobody has" {
+  cat >handlers.c <<'END'
+#include <pthread.h>
+#include <stdlib.h>
+__attribute__((noinline)) static void before(void) { void *volatile p = malloc(11); free(p); }
+__attribute__((noinline)) static void after(void) { void *volatile p = malloc(12); free(p); }
+__attribute__((noinline)) static void in_child(void) { void *volatile p = malloc(13); free(p); }
+__attribute__((constructor)) static void start(void) { pthread_atfork(before, after, in_child); }
+END
+  cc -shared -fPIC -pthread -o libhandlers.so handlers.c
+  cat >forks.c <<'END'
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void)
+{
+    int status = 1;
+    if (fork() == 0)
+        _exit(0);
+    wait(&status);
+    return status;
+}
+END
+  cc -o forks forks.c -Wl,--no-as-needed -L. -lhandlers -Wl,-rpath,"$PWD"
+  timeout 60 hakmem-trace -q -o h.%p.gz ./forks
+  [ "$(ls ./h.*.gz | wc -l)" -eq 2 ]
+  whole ./h.*.gz
+}
+
+@test "a fork handler waits for a thread that allocates, from where nobody has" {
+  cat >waits.c <<'END'
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int locked, forks;
+static void before(void) { forks = 1; pthread_mutex_lock(&lock); }
+static void after(void) { pthread_mutex_unlock(&lock); }
+__attribute__((constructor)) static void start(void) { pthread_atfork(before, after, after); }
+__attribute__((noinline)) static void allocate(void) { void *volatile p = malloc(11); free(p); }
+void *hold(void *unused)
+{
+    pthread_mutex_lock(&lock);
+    locked = 1;
+    while (!forks)
+        usleep(1000);
+    usleep(20000);
+    allocate();
+    pthread_mutex_unlock(&lock);
+    return unused;
+}
+void wait_locked(void) { while (!locked) usleep(1000); }
+END
+  cc -shared -fPIC -pthread -o libwaits.so waits.c
+  cat >forks.c <<'END'
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+void *hold(void *);
+void wait_locked(void);
+int main(void)
+{
+    pthread_t thread;
+    int status = 1;
+    pthread_create(&thread, NULL, hold, NULL);
+    wait_locked();
+    if (fork() == 0)
+        _exit(0);
+    wait(&status);
+    pthread_join(thread, NULL);
+    return status;
+}
+END
+  cc -pthread -o forks forks.c -Wl,--no-as-needed -L. -lwaits -Wl,-rpath,"$PWD"
+  timeout 60 hakmem-trace -q -o waits.gz ./forks
+  whole waits.gz
+}
+
 @test "a daemon: forked twice, own session, every descriptor closed" {
   "$scenes" daemon "$PWD/plain.txt"
   until_true 10 test -s plain.txt
