@@ -38,7 +38,7 @@ static const char help[] =
     "  hakmem-trace --pid=4711 --stop               finish the trace of a running program\n"
     "\n"
     "Usage: hakmem-trace [OPTIONS] [--] PROGRAM [ARGUMENTS]\n"
-    "       hakmem-trace --pid=PID --stop|--start\n"
+    "       hakmem-trace --pid=PID --stop|--start [--children]\n"
     "\n"
     "Records every allocation of a program, with its call stack, into a compressed trace.\n"
     "\n"
@@ -56,6 +56,7 @@ static const char help[] =
     "      --paused        record nothing until --start\n"
     "      --pid=PID       with --stop or --start: a running program that was started under\n"
     "                      hakmem-trace or has its library preloaded; each start is a new trace\n"
+    "      --children      …and all processes that it has started, and theirs\n"
     "  -h, --help          show this\n"
     "      --version       show version and features\n"
     "\n"
@@ -67,6 +68,7 @@ typedef struct settings {
     bool quiet;
     uint32_t control_pid; /* --pid; 0: none */
     hak_command_kind command;
+    bool children;        /* of control_pid, too */
     char *const *program; /* argv of the program */
 } settings;
 
@@ -121,6 +123,7 @@ enum {
     OPT_PID,
     OPT_START,
     OPT_STOP,
+    OPT_CHILDREN,
     OPT_VERSION
 };
 
@@ -137,6 +140,7 @@ static const struct option long_options[] = {
     {"pid", required_argument, NULL, OPT_PID},
     {"start", no_argument, NULL, OPT_START},
     {"stop", no_argument, NULL, OPT_STOP},
+    {"children", no_argument, NULL, OPT_CHILDREN},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -198,6 +202,9 @@ static void apply_option(settings *s, int option, char **argv)
     case OPT_STOP:
         s->command = HAK_COMMAND_STOP;
         break;
+    case OPT_CHILDREN:
+        s->children = true;
+        break;
     case 'h':
         fputs(help, stdout);
         exit(say_flushed() ? 0 : LAUNCH_FAILED);
@@ -216,7 +223,8 @@ static void parse(int argc, char **argv, settings *s)
     opterr = 0;
     while ((option = getopt_long(argc, argv, "+o:fqh", long_options, NULL)) != -1)
         apply_option(s, option, argv);
-    if ((s->control_pid != 0) != (s->command != 0) || (s->control_pid != 0 && optind != argc)) {
+    if ((s->control_pid != 0) != (s->command != 0) || (s->control_pid != 0 && optind != argc) ||
+        (s->children && s->command == 0)) {
         say("--pid=PID goes with --stop or --start, and with no program; see hakmem-trace --help");
         exit(LAUNCH_FAILED);
     }
@@ -523,7 +531,7 @@ int main(int argc, char **argv)
     say_as("hakmem-trace");
     parse(argc, argv, &s);
     if (s.control_pid != 0)
-        return trace_control(s.control_pid, s.command, s.quiet);
+        return trace_control(s.control_pid, s.command, s.children, s.quiet);
     int found = launch_find(s.program[0], &program);
     if (found != LAUNCH_OK) {
         say("%s", program.reason);

@@ -32,7 +32,8 @@
 typedef struct member {
     struct member *next;
     struct server *server;
-    hak_session *session; /* NULL once finished */
+    const struct member *parent; /* NULL: unknown, or not of this recording */
+    hak_session *session;        /* NULL once finished */
     uint64_t id;
     uint64_t pid;
     uint64_t start_ns;
@@ -148,6 +149,19 @@ static member *find_pid(server *s, uint64_t pid)
     return NULL;
 }
 
+/* One that lives, comes from this process, and has not been told this yet. */
+static member *find_child(server *s, uint64_t pid, bool stop)
+{
+    for (member *m = s->members; m != NULL; m = m->next) {
+        if (m->session == NULL || m->quiet == stop || m->pid == pid)
+            continue;
+        for (const member *up = m->parent; up != NULL; up = up->parent)
+            if (up->pid == pid)
+                return m;
+    }
+    return NULL;
+}
+
 static bool is_taken(void *arg, const char *path)
 {
     server *s = arg;
@@ -177,6 +191,7 @@ static void set_origin(server *s, const hak_hello *hello, hak_session_origin *or
     }
     if (parent == NULL)
         parent = find_pid(s, origin->parent_pid);
+    m->parent = parent;
     if (parent != NULL) {
         m->quiet = parent->quiet;
         origin->parent_pid = parent->pid;
@@ -320,9 +335,10 @@ static bool obey(server *s, const hak_command *command, int fd, hak_collect_mess
 {
     bool kept = false;
     pthread_mutex_lock(&s->lock);
-    member *m = find_pid(s, command->pid);
-    reply->kind = HAK_COLLECT_UNKNOWN;
     bool stop = command->kind == HAK_COMMAND_STOP;
+    member *m = command->child != 0 ? find_child(s, command->pid, stop) : find_pid(s, command->pid);
+    reply->kind = HAK_COLLECT_UNKNOWN;
+    reply->pid = m != NULL ? (uint32_t)m->pid : 0;
     bool known = m != NULL && m->session != NULL;
     if (known && m->resting == stop) {
         m->quiet = stop; /* takes back a start that the process has not noticed yet */

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "core/base/bits.h"
+#include "trace/interpose.h"
+#include "trace/interpose_entry.h"
 #include "trace/record_modules.h"
 #include "trace/record_next.h"
 #include "trace/record_process.h"
@@ -37,29 +39,36 @@ static void *aside(hak_thread *self, hak_op op, void *block, size_t size, unsign
     return block;
 }
 
-static HAK_NOINLINE void *record_malloc(size_t size, hak_hook hook)
+/* The same for a call that its entry has counted already. */
+static void *aside_counted(hak_thread *self, hak_op op, void *block, size_t size, hak_hook hook)
+{
+    hak_sample_left += size != 0 ? size : 1;
+    return aside(self, op, block, size, 0, hook);
+}
+
+void *hak_record_malloc(size_t size)
 {
     hak_thread *self = &hak_self;
+    hak_hook hook = HAK_HOOK();
     if (HAK_UNLIKELY(!hak_enter(self, hook)))
-        return aside(self, HAK_OP_MALLOC, hak_next.malloc(size), size, 0, hook);
+        return aside_counted(self, HAK_OP_MALLOC, hak_next.malloc(size), size, hook);
     void *block = hak_next.malloc(size);
     hak_put_alloc(self, HAK_OP_MALLOC, failed_if(block), block, size, 0, hook);
     hak_leave(self);
     return block;
 }
 
-HAK_EXPORT void *malloc(size_t size)
+HAK_ENTRY void *malloc(size_t size)
 {
-    if (hak_sample_passes(&hak_self, size))
-        return hak_next.malloc(size);
-    void *block = record_malloc(size, HAK_HOOK());
-    HAK_HOOK_STAYS();
-    return block;
+    HAK_ENTRY_MALLOC();
 }
 
-static HAK_NOINLINE void record_free(void *block, hak_op op, hak_hook hook)
+void hak_record_free(void *block, hak_op op)
 {
     hak_thread *self = &hak_self;
+    hak_hook hook = HAK_HOOK();
+    if (HAK_UNLIKELY(hak_next_is_ours(block)))
+        return;
     if (HAK_UNLIKELY(!hak_enter(self, hook))) {
         hak_sample_free(self, op, block, hook);
         hak_next.free(block);
@@ -70,56 +79,45 @@ static HAK_NOINLINE void record_free(void *block, hak_op op, hak_hook hook)
     hak_leave(self);
 }
 
-HAK_INLINE void free_as(void *block, hak_op op, hak_hook hook)
+HAK_ENTRY void free(void *block)
 {
-    if (HAK_UNLIKELY(hak_next_is_ours(block)))
-        return;
-    if (hak_sample_passes_free(&hak_self, block)) {
-        hak_next.free(block);
-        return;
-    }
-    record_free(block, op, hook);
-    HAK_HOOK_STAYS();
+    HAK_ENTRY_FREE(HAK_OP_FREE);
 }
 
-HAK_EXPORT void free(void *block)
+HAK_ENTRY void cfree(void *block)
 {
-    free_as(block, HAK_OP_FREE, HAK_HOOK());
+    HAK_ENTRY_FREE(HAK_OP_CFREE);
 }
 
-HAK_EXPORT void cfree(void *block)
+HAK_ENTRY void free_sized(void *block, size_t size)
 {
-    free_as(block, HAK_OP_CFREE, HAK_HOOK());
+    HAK_ENTRY_FREE(HAK_OP_FREE_SIZED);
 }
 
-HAK_EXPORT void free_sized(void *block, size_t size)
+HAK_ENTRY void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    (void)size;
-    free_as(block, HAK_OP_FREE_SIZED, HAK_HOOK());
+    HAK_ENTRY_FREE(HAK_OP_FREE_ALIGNED_SIZED);
 }
 
-HAK_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
-{
-    (void)alignment;
-    (void)size;
-    free_as(block, HAK_OP_FREE_ALIGNED_SIZED, HAK_HOOK());
-}
-
-HAK_EXPORT void *calloc(size_t count, size_t size)
+void *hak_record_calloc(size_t count, size_t size)
 {
     hak_thread *self = &hak_self;
-    size_t total;
-    if (__builtin_mul_overflow(count, size, &total))
-        total = SIZE_MAX;
-    if (hak_sample_passes(self, total))
-        return hak_next.calloc(count, size);
     hak_hook hook = HAK_HOOK();
-    if (HAK_UNLIKELY(!hak_enter(self, hook)))
-        return aside(self, HAK_OP_CALLOC, hak_next.calloc(count, size), total, 0, hook);
+    size_t total;
+    bool overflows = __builtin_mul_overflow(count, size, &total);
+    if (HAK_UNLIKELY(!hak_enter(self, hook))) {
+        void *block = hak_next.calloc(count, size);
+        return overflows ? block : aside_counted(self, HAK_OP_CALLOC, block, total, hook);
+    }
     void *block = hak_next.calloc(count, size);
-    hak_put_alloc(self, HAK_OP_CALLOC, failed_if(block), block, total, 0, hook);
+    hak_put_alloc(self, HAK_OP_CALLOC, failed_if(block), block, overflows ? SIZE_MAX : total, 0, hook);
     hak_leave(self);
     return block;
+}
+
+HAK_ENTRY void *calloc(size_t count, size_t size)
+{
+    HAK_ENTRY_CALLOC();
 }
 
 /* A block of the arena moves to the real allocator. */
@@ -132,21 +130,16 @@ static void *move_out(void *block, size_t size)
     return copy;
 }
 
-/* Neither what it gives up nor what it takes is a sample. */
-HAK_INLINE bool passes_realloc(const void *block, size_t size)
-{
-    return HAK_LIKELY(!hak_next_is_ours(block)) && hak_sample_passes_free(&hak_self, block) &&
-           hak_sample_passes(&hak_self, size);
-}
-
-static HAK_NOINLINE void *realloc_as(void *block, size_t size, hak_op op, hak_hook hook)
+/* counted: as aside_counted wants it; else it is counted now. */
+HAK_INLINE void *realloc_as(void *block, size_t size, hak_op op, bool counted, hak_hook hook)
 {
     hak_thread *self = &hak_self;
     if (HAK_UNLIKELY(hak_next_is_ours(block)))
         return move_out(block, size);
     if (HAK_UNLIKELY(!hak_enter(self, hook))) {
         hak_sample_free(self, HAK_OP_FREE, block, hook); /* what it returns is a block as any other */
-        return aside(self, op, hak_next.realloc(block, size), size, 0, hook);
+        void *result = hak_next.realloc(block, size);
+        return counted ? aside_counted(self, op, result, size, hook) : aside(self, op, result, size, 0, hook);
     }
     unsigned flags = block != NULL ? HAK_RECORD_MOVED_FROM : 0;
     if (block != NULL)
@@ -159,13 +152,14 @@ static HAK_NOINLINE void *realloc_as(void *block, size_t size, hak_op op, hak_ho
     return result;
 }
 
-HAK_EXPORT void *realloc(void *block, size_t size)
+void *hak_record_realloc(void *block, size_t size)
 {
-    if (passes_realloc(block, size))
-        return hak_next.realloc(block, size);
-    void *result = realloc_as(block, size, HAK_OP_REALLOC, HAK_HOOK());
-    HAK_HOOK_STAYS();
-    return result;
+    return realloc_as(block, size, HAK_OP_REALLOC, true, HAK_HOOK());
+}
+
+HAK_ENTRY void *realloc(void *block, size_t size)
+{
+    HAK_ENTRY_REALLOC();
 }
 
 HAK_EXPORT void *reallocarray(void *block, size_t count, size_t size)
@@ -175,12 +169,12 @@ HAK_EXPORT void *reallocarray(void *block, size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    if (passes_realloc(block, total))
-        return hak_next.realloc(block, total);
-    void *result = realloc_as(block, total, HAK_OP_REALLOCARRAY, HAK_HOOK());
-    HAK_HOOK_STAYS();
-    return result;
+    return realloc_as(block, total, HAK_OP_REALLOCARRAY, false, HAK_HOOK());
 }
+
+const hak_pass_table hak_pass_to_record = {hak_record_malloc, hak_record_calloc, hak_record_realloc,
+                                           hak_record_new};
+hak_pass_table hak_pass = {hak_record_malloc, hak_record_calloc, hak_record_realloc, hak_record_new};
 
 HAK_EXPORT void *memalign(size_t alignment, size_t size)
 {

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "core/base/bits.h"
+#include "trace/interpose.h"
+#include "trace/interpose_entry.h"
 #include "trace/record_next.h"
 #include "trace/record_put.h"
 #include "trace/record_sample.h"
@@ -26,60 +28,54 @@ static void *run_time_new(const char *name, size_t size, size_t alignment, const
     return aligned(size, alignment, nothrow);
 }
 
-/* NULL: there is no memory, or an exception is to be thrown. */
-static HAK_NOINLINE void *record_new(hak_op op, size_t size, size_t alignment, bool nothrow, hak_hook hook)
+static const char *name_of(hak_op op)
+{
+    return op == HAK_OP_NEW ? "_Znwm" : "_Znam";
+}
+
+void *hak_next_new(size_t size, hak_op op)
+{
+    void *block = hak_next.malloc(size == 0 ? 1 : size);
+    return HAK_LIKELY(block != NULL) ? block : run_time_new(name_of(op), size, 0, NULL);
+}
+
+void *hak_record_new(size_t size, hak_op op)
+{
+    hak_thread *self = &hak_self;
+    hak_hook hook = HAK_HOOK();
+    bool record = hak_enter(self, hook);
+    void *block = hak_next.malloc(size == 0 ? 1 : size);
+    if (HAK_LIKELY(record)) {
+        if (HAK_LIKELY(block != NULL))
+            hak_put_alloc(self, op, 0, block, size, 0, hook);
+        hak_leave(self);
+    } else {
+        hak_sample_left += size != 0 ? size : 1; /* its entry has counted it already */
+        if (block != NULL)
+            hak_sample_alloc(self, op, 0, block, size, 0, hook);
+    }
+    return HAK_LIKELY(block != NULL) ? block : run_time_new(name_of(op), size, 0, NULL);
+}
+
+/* The rarer ones, which have no entry. */
+HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignment, const void *nothrow,
+                        hak_hook hook)
 {
     hak_thread *self = &hak_self;
     size_t asked = size == 0 ? 1 : size;
+    unsigned flags = nothrow != NULL ? HAK_RECORD_NOTHROW : 0;
+    unsigned align_log2 = hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0;
     bool record = hak_enter(self, hook);
     void *block = alignment == 0
                       ? hak_next.malloc(asked)
                       : hak_next.memalign(alignment, asked); /* aligned_alloc wants whole multiples */
-    if (HAK_LIKELY(record)) {
-        if (HAK_LIKELY(block != NULL))
-            hak_put_alloc(self, op, nothrow ? HAK_RECORD_NOTHROW : 0, block, size,
-                          hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, hook);
+    if (record && block != NULL)
+        hak_put_alloc(self, op, flags, block, size, align_log2, hook);
+    if (record)
         hak_leave(self);
-    } else if (block != NULL) {
-        hak_sample_alloc(self, op, nothrow ? HAK_RECORD_NOTHROW : 0, block, size,
-                         hak_is_pow2(alignment) ? hak_log2_floor(alignment) : 0, hook);
-    }
-    return block;
-}
-
-HAK_INLINE void *new_as(const char *name, hak_op op, size_t size, size_t alignment, const void *nothrow,
-                        hak_hook hook)
-{
-    void *block = alignment == 0 && hak_sample_passes(&hak_self, size)
-                      ? hak_next.malloc(size == 0 ? 1 : size)
-                      : record_new(op, size, alignment, nothrow != NULL, hook);
-    HAK_HOOK_STAYS();
+    else if (block != NULL)
+        hak_sample_alloc(self, op, flags, block, size, align_log2, hook);
     return HAK_LIKELY(block != NULL) ? block : run_time_new(name, size, alignment, nothrow);
-}
-
-static HAK_NOINLINE void record_delete(void *block, hak_op op, hak_hook hook)
-{
-    hak_thread *self = &hak_self;
-    bool record = hak_enter(self, hook);
-    if (HAK_LIKELY(record))
-        hak_put_free(self, op, block);
-    else
-        hak_sample_free(self, op, block, hook);
-    hak_next.free(block);
-    if (HAK_LIKELY(record))
-        hak_leave(self);
-}
-
-HAK_INLINE void delete_as(void *block, hak_op op, hak_hook hook)
-{
-    if (HAK_UNLIKELY(hak_next_is_ours(block)))
-        return;
-    if (hak_sample_passes_free(&hak_self, block)) {
-        hak_next.free(block);
-        return;
-    }
-    record_delete(block, op, hook);
-    HAK_HOOK_STAYS();
 }
 
 /* Columns: mangled name, operation. */
@@ -113,9 +109,9 @@ HAK_INLINE void delete_as(void *block, hak_op op, hak_hook hook)
 
 #define X(name, op)                                                                                          \
     HAK_EXPORT void *name(size_t size);                                                                      \
-    void *name(size_t size)                                                                                  \
+    HAK_ENTRY void *name(size_t size)                                                                        \
     {                                                                                                        \
-        return new_as(#name, op, size, 0, NULL, HAK_HOOK());                                                 \
+        HAK_ENTRY_NEW(op);                                                                                   \
     }
 NEWS(X)
 #undef X
@@ -145,28 +141,25 @@ ALIGNED_NOTHROW_NEWS(X)
 #undef X
 #define X(name, op)                                                                                          \
     HAK_EXPORT void name(void *block);                                                                       \
-    void name(void *block)                                                                                   \
+    HAK_ENTRY void name(void *block)                                                                         \
     {                                                                                                        \
-        delete_as(block, op, HAK_HOOK());                                                                    \
+        HAK_ENTRY_FREE(op);                                                                                  \
     }
 DELETES(X)
 #undef X
 #define X(name, op)                                                                                          \
     HAK_EXPORT void name(void *block, size_t second);                                                        \
-    void name(void *block, size_t second)                                                                    \
+    HAK_ENTRY void name(void *block, size_t second)                                                          \
     {                                                                                                        \
-        (void)second;                                                                                        \
-        delete_as(block, op, HAK_HOOK());                                                                    \
+        HAK_ENTRY_FREE(op);                                                                                  \
     }
 DELETES_2(X)
 #undef X
 #define X(name, op)                                                                                          \
     HAK_EXPORT void name(void *block, size_t second, size_t third);                                          \
-    void name(void *block, size_t second, size_t third)                                                      \
+    HAK_ENTRY void name(void *block, size_t second, size_t third)                                            \
     {                                                                                                        \
-        (void)second;                                                                                        \
-        (void)third;                                                                                         \
-        delete_as(block, op, HAK_HOOK());                                                                    \
+        HAK_ENTRY_FREE(op);                                                                                  \
     }
 DELETES_3(X)
 #undef X

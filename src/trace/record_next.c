@@ -9,7 +9,7 @@
 
 #define ARENA_HEADER 16 /* bytes before a block of the arena: its size, and alignment */
 
-char hak_next_arena[HAK_NEXT_ARENA_BYTES] __attribute__((aligned(16)));
+alignas(HAK_OS_PAGE_BYTES) char hak_next_arena[HAK_NEXT_ARENA_BYTES];
 static _Atomic size_t arena_used;
 static _Atomic bool resolved;
 static HAK_TLS_IE bool resolving;

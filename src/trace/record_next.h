@@ -21,10 +21,10 @@ typedef struct hak_next_table {
     int (*dlclose)(void *);
 } hak_next_table;
 
-extern hak_next_table hak_next;
+extern HAK_HIDDEN hak_next_table hak_next;
 
 #define HAK_NEXT_ARENA_BYTES (64 * HAK_KIB)
-extern char hak_next_arena[HAK_NEXT_ARENA_BYTES];
+extern HAK_HIDDEN char hak_next_arena[HAK_NEXT_ARENA_BYTES];
 
 /* Blocks of the arena are never passed on. */
 HAK_INLINE bool hak_next_is_ours(const void *block)

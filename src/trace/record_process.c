@@ -197,6 +197,7 @@ static bool join_collector(uint64_t parent_session)
         return false;
     hak_shared = share;
     hak_sample_bytes = share->sample_bytes;
+    hak_sample_set(hak_sample_bytes != 0);
     session = welcome.session;
     hak_seen_process_starts();
     for (size_t i = 1; i < CHUNK_COUNT; i++)
@@ -555,6 +556,8 @@ void hak_process_start(void)
     ending_key_made = pthread_key_create(&ending_key, thread_end) == 0;
     bool had_joined = atomic_load(&state) == PROCESS_ON;
     if (process_join(self, true)) {
+        hak_sample_set(hak_sample_bytes !=
+                       0); /* who joined during the lookup did not know the functions yet */
         hak_unwinder_load();
         if (thread_claim(self) && !had_joined)
             hak_modules_announce(self);

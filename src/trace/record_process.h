@@ -19,10 +19,9 @@ typedef struct hak_thread {
     hak_share *share;    /* of the ring */
     uint32_t stamp_high; /* of the last stamp, as the collector knows it */
     hak_seen seen;
-    hak_walk *walk;       /* belongs to the ring */
-    uint32_t epoch;       /* of the process when ring was claimed; HAK_NO_EPOCH: there is none */
-    uint32_t ending;      /* rounds of thread-specific destructors that have passed */
-    uint64_t sample_left; /* bytes to the next sample; 0 where every call is recorded, or nothing is known */
+    hak_walk *walk;         /* belongs to the ring */
+    uint32_t epoch;         /* of the process when ring was claimed; HAK_NO_EPOCH: there is none */
+    uint32_t ending;        /* rounds of thread-specific destructors that have passed */
     uint64_t sample_random; /* 0: not seeded */
     bool ended;             /* its end was recorded and its ring given up; it came back */
 } hak_thread;
@@ -35,7 +34,7 @@ typedef struct hak_live {
 } hak_live;
 
 extern HAK_TLS_IE hak_thread hak_self;
-extern hak_live *hak_live_page;
+extern HAK_HIDDEN hak_live *hak_live_page;
 extern uint64_t hak_sample_bytes; /* of the segment joined last */
 extern hak_share *hak_shared;     /* valid while on */
 
@@ -61,9 +60,6 @@ void hak_process_start(void);
 typedef const uintptr_t *hak_hook;
 
 #define HAK_HOOK() ((hak_hook)__builtin_frame_address(0))
-
-/* A hook that has called on with its own frame in hand says so behind the call: it must not end before. */
-#define HAK_HOOK_STAYS() __asm__ volatile("" ::: "memory")
 
 HAK_INLINE hak_frame hak_hook_caller(hak_hook hook)
 {

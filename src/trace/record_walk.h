@@ -81,7 +81,7 @@ typedef struct hak_walk {
 } hak_walk;
 
 /* Grows whenever rows that walks have gone by may no longer hold: code was unloaded, or a row was caught. */
-extern _Atomic uint32_t hak_walk_age;
+extern HAK_HIDDEN _Atomic uint32_t hak_walk_age;
 
 /* depth: 1 … HAK_RECORD_DEPTH_MAX. Memory from the system, for as long as the process lives; NULL without. */
 hak_walk *hak_walk_new(unsigned depth, uint32_t seed);

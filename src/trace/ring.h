@@ -158,6 +158,8 @@ typedef struct hak_command {
     uint64_t magic;
     uint32_t kind;
     uint32_t pid;
+    uint32_t child; /* not the process: one of those that come from it, that has not been told yet */
+    uint32_t reserved;
 } hak_command;
 
 typedef struct hak_welcome {

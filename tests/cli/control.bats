@@ -19,6 +19,8 @@ serve() {
   sleep 0.3
 }
 
+four_live() { [ "$(ls ./*.part 2>/dev/null | wc -l)" -eq 4 ]; }
+
 finish() {
   rm go
   wait "$wrapper"
@@ -90,6 +92,59 @@ END
   whole ./*.gz
 }
 
+@test "a tree is stopped and started with its children, or without" {
+  cat >t.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void work(void) {
+  while (access("go", F_OK) == 0) {
+    for (int i = 0; i < 100; i++) { void *volatile p = malloc(64); free(p); }
+    usleep(1000);
+  }
+}
+int main(void) {
+  for (int i = 0; i < 2; i++)
+    if (fork() == 0) {
+      if (i == 1) fork();
+      work();
+      while (wait(0) > 0) continue;
+      exit(0);
+    }
+  work();
+  while (wait(0) > 0) continue;
+  puts("served");
+  return 0;
+}
+END
+  cc -O1 -o t t.c
+  touch go
+  hakmem-trace -q -o t.gz ./t >out.txt 2>err.txt &
+  wrapper=$!
+  until_true 10 pgrep -P "$wrapper"
+  server=$(pgrep -P "$wrapper")
+  until_true 10 four_live
+  hakmem-trace --pid "$server" --stop
+  [ "$(ls ./*.gz | wc -l)" -eq 1 ]
+  run hakmem-trace --pid "$server" --stop --children
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [ "$(grep -c '^hakmem-trace: wrote' <<<"$output")" -eq 3 ]
+  [ "$(ls ./*.gz | wc -l)" -eq 4 ]
+  [ -z "$(ls ./*.part 2>/dev/null)" ]
+  whole ./*.gz
+  run hakmem-trace --pid "$server" --stop --children
+  [ "$status" -eq 125 ]
+  run hakmem-trace --pid "$server" --start --children
+  echo "$output"
+  [ "$status" -eq 0 ]
+  until_true 10 four_live
+  finish
+  [ "$(ls ./*.gz | wc -l)" -eq 8 ]
+  whole ./*.gz
+}
+
 @test "paused from the beginning: nothing is recorded before the start" {
   serve --paused -o p.gz
   [ -z "$(ls ./*.gz* 2>/dev/null)" ]
@@ -127,6 +182,8 @@ END
   [ "$status" -eq 125 ]
   [[ "$output" == *"no collector knows it"* ]]
   run hakmem-trace --pid 4711
+  [ "$status" -eq 125 ]
+  run hakmem-trace --children ls
   [ "$status" -eq 125 ]
   run hakmem-trace --stop ls
   [ "$status" -eq 125 ]

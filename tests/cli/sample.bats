@@ -44,3 +44,43 @@ total() { hakmem-report -q --json --top=1 "$1" | grep -o "\"$2\":[0-9]*" | head 
   run hakmem-trace --sample=none true
   [ "$status" -eq 125 ]
 }
+
+@test "a child's first allocation has no other chance than any" {
+  cat >c.c <<'END'
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+  for (int i = 0; i < 40; i++) {
+    if (fork() == 0) { void *volatile p = malloc(8); _exit(p == 0); }
+    wait(0);
+  }
+}
+END
+  cc -O1 -o c c.c
+  hakmem-trace -q --sample=100M -o c.gz ./c
+  sum=0
+  for file in ./*.gz; do sum=$((sum + $(total "$file" allocations))); done
+  [ "$sum" -eq 0 ]
+}
+
+@test "what no allocator can hold does not disturb the sampling" {
+  cat >h.c <<'END'
+#include <stdint.h>
+#include <stdlib.h>
+int main(int argc, char **argv) {
+  (void)argv;
+  size_t huge[] = {SIZE_MAX, SIZE_MAX / 2 + (size_t)argc, SIZE_MAX / 2, SIZE_MAX - 4096 * (size_t)argc};
+  for (int i = 0; i < 4; i++) {
+    void *volatile p = malloc(huge[i]);
+    if (p != 0 || (p = calloc(huge[i], 3)) != 0 || (p = realloc(0, huge[i])) != 0) return 1;
+  }
+  for (int i = 0; i < 100000; i++) { void *volatile p = malloc(100); free(p); }
+  for (int i = 0; i < 100000; i++) { void *volatile p = malloc(0); free(p); }
+}
+END
+  cc -O1 -w -o h h.c
+  hakmem-trace -q --sample=4k -o h.gz ./h
+  whole h.gz
+  /usr/bin/python3 -c "assert abs($(total h.gz allocated_bytes) / 1e7 - 1) < 0.15"
+}
