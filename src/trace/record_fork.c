@@ -18,7 +18,8 @@
 #define PATIENCE_POLLS 2000
 #define LATER_POLLS    20
 #define POLL_NS        100000
-/* Nor does a thread wait longer for a fork: what holds that up, a handler of the program's, may wait for it. */
+/* Nor does a thread wait longer for a fork: what holds that up, a handler of the program's, may wait for it.
+ */
 #define FORK_NS 200000000
 
 static _Atomic uint32_t reading; /* threads between hold and release */

@@ -10,8 +10,9 @@
 /* Registers what fork(2) does before and after. Once, before other threads. */
 void hak_fork_watch(void);
 
-/* False: the lists must not be read, in a child that was made beside a reader that did not end, or while a fork
- * does not end. After true: hak_fork_release. Waits while another thread forks, for a fraction of a second. */
+/* False: the lists must not be read, in a child that was made beside a reader that did not end, or while a
+ * fork does not end. After true: hak_fork_release. Waits while another thread forks, for a fraction of a
+ * second. */
 bool hak_fork_hold(void);
 void hak_fork_release(void);
 
