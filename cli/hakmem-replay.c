@@ -214,6 +214,7 @@ static int train(replay_settings *s, char **traces, int count)
     s->train.seed = s->seed;
     s->train.order = s->order;
     s->train.measure = s->measure;
+    s->train.jobs = s->jobs;
     s->train.stop = &interrupted;
     s->train.progress = watch_training;
     s->train.progress_arg = &watch;

@@ -59,6 +59,7 @@ typedef enum option_id {
     OPTION_TIME_LIMIT,
     OPTION_MAX_TIME,
     OPTION_MAX_RSS,
+    OPTION_PARETO,
     OPTION_MATCH_LOG,
     OPTION_REPLAY_LOG,
     OPTION_CURVE,
@@ -98,7 +99,7 @@ static const option_row option_rows[] = {
     {"aa", NULL, OPTION_AA, 0, 0, "measure the baseline twice: what differs is noise"},
     {"plain", NULL, OPTION_PLAIN, 0, 0,
      "only the rounds: no observed pass (memory over time) and no timed one (latency)"},
-    {"jobs", "N", OPTION_JOBS, 1, 64, "targets measured at once: faster, and noisier (default 1)"},
+    {"jobs", "N", OPTION_JOBS, 1, 64, "processes measured at once: faster, and noisier (default 1)"},
     {"shard", "I/N", OPTION_SHARD, 0, 0,
      "only every N-th round, from the I-th; join the --json of all with: merge"},
     {"calibrate", NULL, OPTION_CALIBRATE, 0, 0,
@@ -129,6 +130,8 @@ static const option_row option_rows[] = {
      "learning: take the runs of a match log, make none: the same policy byte for byte"},
     {"learning-curve", "FILE", OPTION_CURVE, 0, 0,
      "learning: ratings and gains by generation, as CSV, or as HTML where FILE ends so"},
+    {"pareto", "FOLDER", OPTION_PARETO, 0, 0,
+     "learning: also write the policies of which none is better than another in both, time and memory"},
     {"match-log", "FILE", OPTION_MATCH_LOG, 0, 0, "learning: write every run that a decision rests on"},
     {"text", NULL, OPTION_TEXT, 0, 0, "learning: write the policy as text"},
     {"quiet", NULL, 'q', 0, 0, "no progress"},
@@ -288,6 +291,9 @@ static int train_option_apply(replay_settings *s, const option_row *row, const c
     case OPTION_MAX_RSS:
         s->train.max_rss = (double)number / 100;
         return 0;
+    case OPTION_PARETO:
+        s->train.pareto = text;
+        return 0;
     case OPTION_MATCH_LOG:
         s->train.match_log = text;
         return 0;
@@ -410,6 +416,7 @@ static int option_apply(replay_settings *s, const option_row *row, const char *t
     case OPTION_TIME_LIMIT:
     case OPTION_MAX_TIME:
     case OPTION_MAX_RSS:
+    case OPTION_PARETO:
     case OPTION_MATCH_LOG:
     case OPTION_REPLAY_LOG:
     case OPTION_CURVE:

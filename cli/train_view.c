@@ -93,6 +93,25 @@ static void put_validations(const hak_train_report *r)
         fputs("* significant at 95%; against hakmem:balanced\n", stderr);
 }
 
+static void put_points(const hak_train_options *options, const hak_train_report *r)
+{
+    if (r->point_count != 0)
+        fputs("to choose from, the leanest first (of the whole program):\n", stderr);
+    for (uint32_t i = 0; i < r->point_count; i++) {
+        const hak_train_point *point = &r->points[i];
+        fputs("  ", stderr);
+        if (point->file[0] == '\0') {
+            fputs("no policy\n", stderr);
+            continue;
+        }
+        put_safe(stderr, options->pareto);
+        fprintf(stderr, "/%s:", point->file);
+        put_change("time", &point->time);
+        put_change(" RSS", &point->rss);
+        putc('\n', stderr);
+    }
+}
+
 static void put_families(const hak_train_report *r)
 {
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++) {
@@ -177,6 +196,16 @@ static void print_json(const hak_train_report *r)
         json_change("objective", &v->objective);
         printf(",\"rounds\":%" PRIu32 ",\"decisions\":%" PRIu64 "}", v->rounds, v->decisions);
     }
+    fputs("],\"points\":[", stdout);
+    for (uint32_t i = 0; i < r->point_count; i++) {
+        printf("%s{\"file\":", i != 0 ? "," : "");
+        json_string(stdout, r->points[i].file);
+        putchar(',');
+        json_change("whole_time", &r->points[i].time);
+        putchar(',');
+        json_change("whole_rss", &r->points[i].rss);
+        putchar('}');
+    }
     fputs("],\"families\":[", stdout);
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++) {
         const hak_train_family_report *family = &r->families[f];
@@ -207,6 +236,7 @@ void hak_train_view_summary(hak_train_view *view, const hak_train_options *optio
     put_validations(report);
     if (!report->held_out && report->validation_count != 0)
         fputs("no trace was held out: give one of another input with --holdout\n", stderr);
+    put_points(options, report);
     fprintf(stderr, report->frozen ? "better than the default: %s\n" : "the default is as good: %s\n",
             report->reason);
     if (options->export_path != NULL)

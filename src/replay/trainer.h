@@ -12,6 +12,8 @@
 #include "replay/policy_text.h"
 
 #define HAK_TRAIN_MAX_TRACES 64
+#define HAK_TRAIN_MAX_POINTS 8
+#define HAK_TRAIN_MAX_JOBS   64
 
 typedef enum hak_objective { HAK_OBJECTIVE_BALANCED, HAK_OBJECTIVE_TIME, HAK_OBJECTIVE_RSS } hak_objective;
 
@@ -51,6 +53,9 @@ typedef struct hak_train_options {
     hak_measure_options measure;
     const char *export_path; /* NULL: nothing is written. Replaced when it exists */
     bool export_text;        /* canonical text instead of the compiled form */
+    const char *pareto;      /* NULL, or a folder, made when missing: policies of which none is better than
+                                another in both, time and memory, as 1.policy, 2.policy, … */
+    uint32_t jobs;           /* runs at once: faster, and times are noisier; 0 is 1 */
     const char *match_log;   /* NULL, or a file: every run that a decision rested on, one line each */
     const char *replay_log;  /* NULL, or a match log: its runs are taken instead of new ones; same traces and
                                 options */
@@ -114,6 +119,12 @@ typedef struct hak_train_validation {
     uint32_t rounds;
 } hak_train_validation;
 
+/* One of the policies between which only a person can choose. */
+typedef struct hak_train_point {
+    char file[24];              /* in the options' folder; "": the default, no policy */
+    hak_train_change time, rss; /* of the whole program, on the held-out traces */
+} hak_train_point;
+
 typedef struct hak_train_report {
     bool frozen; /* false: the default is as good; an exported policy then sets nothing */
     char reason[160];
@@ -132,6 +143,8 @@ typedef struct hak_train_report {
     hak_train_family_report families[HAK_TRAIN_FAMILIES];
     uint32_t validation_count;
     hak_train_validation validations[HAK_TRAIN_MAX_TRACES];
+    uint32_t point_count;
+    hak_train_point points[HAK_TRAIN_MAX_POINTS]; /* the leanest first, each next one faster */
 } hak_train_report;
 
 /* 0, or -1 with *error filled and *failed naming the file it is about (or NULL). */

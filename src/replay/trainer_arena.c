@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/bits.h"
+#include "core/base/print.h"
 
 #define ELO_PER_NAT     (400.0 / 2.302585092994046) /* Elo's scale: 400 points are ten to one */
 #define PRIOR_PRECISION 0.05                        /* a twentieth of a drawn match against the default */
@@ -19,7 +20,7 @@
 #define TIME_EFFECT     0.03 /* log ratio: how far policies typically lie apart in time */
 #define TRUST_RUNS      8    /* that a candidate which matters gets before it is judged */
 
-bool hak_arena_init(hak_arena *arena, hak_trial_run *run, void *arg, hak_objective objective, uint64_t seed)
+bool hak_arena_init(hak_arena *arena, hak_trials_run *run, void *arg, hak_objective objective, uint64_t seed)
 {
     *arena = (hak_arena){.run = run, .run_arg = arg, .objective = objective, .time_trust = 1, .random = seed};
     arena->candidates = calloc(HAK_ARENA_MAX_CANDIDATES, sizeof *arena->candidates);
@@ -90,7 +91,7 @@ void hak_arena_trust_time(hak_arena *arena, double noise)
         arena->runs[i].log_objective = objective_of(arena, &arena->runs[i]);
 }
 
-static bool log_run(hak_arena *arena, uint32_t trace, uint32_t candidate, const hak_trial *trial)
+static bool log_run(hak_arena *arena, uint32_t trace, const hak_trial *trial)
 {
     if (arena->run_count == arena->run_room) {
         size_t room = arena->run_room == 0 ? 1024 : 2 * arena->run_room;
@@ -100,7 +101,7 @@ static bool log_run(hak_arena *arena, uint32_t trace, uint32_t candidate, const 
         arena->runs = runs;
         arena->run_room = room;
     }
-    hak_arena_run run = {.block = arena->block_count, .candidate = candidate, .trace = trace};
+    hak_arena_run run = {.block = arena->block_count, .candidate = trial->id, .trace = trace};
     run.log_time = log(fmax(trial->ns_per_op, MIN_NS));
     run.log_rss = log(fmax(trial->rss_bytes, MIN_RSS_BYTES));
     hak_arena_rest rest = arena->rests != NULL ? arena->rests[trace] : (hak_arena_rest){0, 0};
@@ -109,46 +110,41 @@ static bool log_run(hak_arena *arena, uint32_t trace, uint32_t candidate, const 
     run.log_objective = objective_of(arena, &run);
     arena->runs[arena->run_count++] = run;
     for (unsigned f = 0; f < HAK_TRAIN_FAMILIES; f++)
-        if (trial->acted[f] > arena->acted[candidate][f])
-            arena->acted[candidate][f] = trial->acted[f];
+        if (trial->acted[f] > arena->acted[trial->id][f])
+            arena->acted[trial->id][f] = trial->acted[f];
     return true;
 }
 
-static void shuffle(hak_arena *arena, uint32_t *ids, uint32_t count)
+static void shuffle(hak_arena *arena, hak_trial *trials, uint32_t count)
 {
     for (uint32_t i = count; i > 1; i--) {
         uint32_t k = (uint32_t)(hak_arena_random(arena) % i);
-        uint32_t kept = ids[i - 1];
-        ids[i - 1] = ids[k];
-        ids[k] = kept;
+        hak_trial kept = trials[i - 1];
+        trials[i - 1] = trials[k];
+        trials[k] = kept;
     }
 }
 
 bool hak_arena_block(hak_arena *arena, uint32_t trace, const uint32_t *ids, uint32_t count,
                      bool *default_failed)
 {
-    uint32_t order[HAK_ARENA_MAX_CANDIDATES];
-    if (count > HAK_ARENA_MAX_CANDIDATES)
-        count = HAK_ARENA_MAX_CANDIDATES;
-    memcpy(order, ids, count * sizeof *order);
-    shuffle(arena, order, count);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t id = order[i];
-        if (arena->failed[id])
-            continue;
-        hak_trial trial = {0};
-        arena->runs_made++;
-        int status = arena->run(arena->run_arg, trace, id, &trial);
-        if (status > 0)
-            break;
-        if (status != 0) {
-            if (id == HAK_ARENA_DEFAULT)
-                *default_failed = true;
-            else
-                arena->failed[id] = true;
-        } else if (!log_run(arena, trace, id, &trial)) {
-            return false;
+    hak_trial trials[HAK_ARENA_MAX_BLOCK] = {0};
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!arena->failed[ids[i]]) {
+            hak_assert(wanted < HAK_ARENA_MAX_BLOCK);
+            trials[wanted++].id = ids[i];
         }
+    shuffle(arena, trials, wanted);
+    arena->run(arena->run_arg, trace, trials, wanted);
+    for (uint32_t i = 0; i < wanted && trials[i].status <= 0; i++) {
+        arena->runs_made++;
+        if (trials[i].status != 0 && trials[i].id == HAK_ARENA_DEFAULT)
+            *default_failed = true;
+        else if (trials[i].status != 0)
+            arena->failed[trials[i].id] = true;
+        else if (!log_run(arena, trace, &trials[i]))
+            return false;
     }
     arena->block_count++;
     return true;

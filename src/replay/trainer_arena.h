@@ -7,7 +7,8 @@
 #include "replay/trainer.h"
 
 #define HAK_ARENA_MAX_CANDIDATES 1024
-#define HAK_ARENA_DEFAULT        0 /* candidate 0: no policy at all */
+#define HAK_ARENA_MAX_BLOCK      64 /* candidates that run in one */
+#define HAK_ARENA_DEFAULT        0  /* candidate 0: no policy at all */
 
 /* What a policy would hold; the closed-form parts are switched, the settings are values. */
 typedef struct hak_candidate {
@@ -23,8 +24,11 @@ typedef struct hak_arena_rest {
     double rss_bytes;
 } hak_arena_rest;
 
-/* One measured process. */
+/* One process to be measured, and what it showed. */
 typedef struct hak_trial {
+    uint32_t id; /* the candidate */
+    int status; /* 0; -1 when it failed (it crashed, say); 1 when the training was asked to end before it ran,
+                   which says nothing of the candidate */
     double ns_per_op;
     double rss_bytes;
     uint64_t acted[HAK_TRAIN_FAMILIES]; /* decisions taken, by the allocator's counters */
@@ -56,12 +60,12 @@ typedef enum hak_metric {
     HAK_METRIC_WHOLE_RSS,
 } hak_metric;
 
-/* Measures candidate `id` of the arena on a trace: 0; -1 when it failed (it crashed, say); 1 when the
- * training was asked to end meanwhile, which says nothing of the candidate. */
-typedef int hak_trial_run(void *arg, uint32_t trace, uint32_t id, hak_trial *trial);
+/* Measures candidates of the arena, given by their ids, on a trace, and fills in the rest; in this order or
+ * at once. */
+typedef void hak_trials_run(void *arg, uint32_t trace, hak_trial *trials, uint32_t count);
 
 typedef struct hak_arena {
-    hak_trial_run *run;
+    hak_trials_run *run;
     void *run_arg;
     hak_objective objective;
     const hak_arena_rest *rests; /* by trace; NULL: none */
@@ -80,14 +84,15 @@ typedef struct hak_arena {
     size_t run_room;
 } hak_arena;
 
-bool hak_arena_init(hak_arena *arena, hak_trial_run *run, void *arg, hak_objective objective, uint64_t seed);
+bool hak_arena_init(hak_arena *arena, hak_trials_run *run, void *arg, hak_objective objective, uint64_t seed);
 void hak_arena_clear(hak_arena *arena);
 
 /* The number of this candidate, of an equal one when there is one; UINT32_MAX when the arena is full. */
 uint32_t hak_arena_add(hak_arena *arena, const hak_candidate *candidate);
 
-/* Runs each of `ids` once on `trace`, in random order. False when out of memory. A failing candidate is
- * disqualified; when the default fails, so is the block: *default_failed is set. */
+/* Runs each of `ids`, at most HAK_ARENA_MAX_BLOCK, once on `trace`, in random order. False when out of
+ * memory. A failing candidate is disqualified; when the default fails, so is the block: *default_failed is
+ * set. */
 bool hak_arena_block(hak_arena *arena, uint32_t trace, const uint32_t *ids, uint32_t count,
                      bool *default_failed);
 

@@ -137,11 +137,11 @@ static bool parse_trial(const char *at, hak_trial *trial)
     return *at == 0;
 }
 
-static void read_run(hak_journal *journal, const char *name, hak_trial *trial, int *status)
+static void read_run(hak_journal *journal, const char *name, hak_trial *trial)
 {
     const char *line = next_line(journal);
     size_t name_bytes = strlen(name);
-    *status = 1;
+    trial->status = 1;
     if (line == NULL || strncmp(line, name, name_bytes) != 0) {
         break_off(journal,
                   line == NULL ? "it ends early" : "of another training (traces, options or version differ)");
@@ -149,30 +149,29 @@ static void read_run(hak_journal *journal, const char *name, hak_trial *trial, i
     }
     journal->ahead = false;
     if (strcmp(line + name_bytes, " failed") == 0)
-        *status = -1;
+        trial->status = -1;
     else if (strcmp(line + name_bytes, " interrupted") == 0)
-        *status = 1;
+        trial->status = 1;
     else if (parse_trial(line + name_bytes, trial))
-        *status = 0;
+        trial->status = 0;
     else
         break_off(journal, "not understood");
 }
 
-void hak_journal_run(hak_journal *journal, uint32_t block, uint32_t trace, uint32_t candidate,
-                     hak_trial *trial, int *status)
+void hak_journal_run(hak_journal *journal, uint32_t block, uint32_t trace, hak_trial *trial)
 {
     if (journal->file == NULL)
         return;
     char name[96];
     snprintf(name, sizeof name, "run block %" PRIu32 " trace %" PRIu32 " candidate %" PRIu32, block, trace,
-             candidate);
+             trial->id);
     if (journal->reading) {
-        read_run(journal, name, trial, status);
+        read_run(journal, name, trial);
         return;
     }
     fputs(name, journal->file);
-    if (*status != 0) {
-        fputs(*status < 0 ? " failed\n" : " interrupted\n", journal->file);
+    if (trial->status != 0) {
+        fputs(trial->status < 0 ? " failed\n" : " interrupted\n", journal->file);
         return;
     }
     fprintf(journal->file, " ns_per_op %a rss_bytes %a acted", trial->ns_per_op, trial->rss_bytes);

@@ -32,9 +32,7 @@ void hak_journal_fact(hak_journal *journal, const char *name, char *text, size_t
 /* Whether to stop here. Reading: whether the log did. */
 bool hak_journal_stops(hak_journal *journal, bool stop);
 
-/* Reading: fills *trial and *status as they were. Writing: keeps them. The run is named by what asked for it.
- */
-void hak_journal_run(hak_journal *journal, uint32_t block, uint32_t trace, uint32_t candidate,
-                     hak_trial *trial, int *status);
+/* Reading: fills *trial, but its id, as it was. Writing: keeps it. The run is named by what asked for it. */
+void hak_journal_run(hak_journal *journal, uint32_t block, uint32_t trace, hak_trial *trial);
 
 #endif

@@ -81,6 +81,25 @@ print(os.wait4(pid, 0)[2].ru_maxrss)' "$@" | tail -n 1
   [ ! -e other.policy ]
 }
 
+@test "policies to choose from: the leanest first, each next one faster, each one whole; the log gives them again" {
+  options=(--mode=learning --max-time=100 --max-rss=100 --time-limit=8 --seed=1 --jobs=2)
+  hakmem-replay -q --json "${options[@]}" --match-log=front.log --export=front.policy --pareto=front 1.gz 2.gz >front.json
+  cat front.json
+  jq -e '.points | length >= 1
+    and ([.[].whole_rss.mean] | . == sort)
+    and ([.[].whole_time.mean] | . == (sort | reverse))
+    and ([.[] | select(.file != "")] | length >= 1)' front.json
+  for policy in front/*.policy; do
+    hakmem-policy validate "$policy"
+    hakmem-policy show "$policy" | grep -q 'verdict better: one of several: program time'
+    hakmem-run --mode=fast --policy="$policy" ./sessions 3 150 | cmp - <(./sessions 3 150)
+  done
+  [ "$(ls front)" = "$(jq -r '.points[].file | select(. != "")' front.json)" ]
+  hakmem-replay -q "${options[@]}" --replay-log=front.log --export=front2.policy --pareto=front2 1.gz 2.gz
+  cmp front.policy front2.policy
+  diff -r front front2
+}
+
 @test "an interrupted training keeps the best so far" {
   set -m # its own process group, as a terminal would give it
   hakmem-replay --mode=learning --objective=rss --max-time=100 --time-limit=600 --seed=1 --match-log=cut.log \

@@ -35,9 +35,9 @@ static int64_t value_of(const hak_candidate *c, hak_knob knob)
 }
 
 /* The best purge delay is 64 ms, by a margin that shrinks with the distance in doublings. */
-static int run_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
+static void run_in_world(world *w, uint32_t trace, hak_trial *trial)
 {
-    world *w = arg;
+    uint32_t id = trial->id;
     const hak_candidate *c = id == HAK_ARENA_DEFAULT ? NULL : &w->arena->candidates[id];
     double distance = fabs(log2((double)value_of(c, HAK_KNOB_PURGE_DELAY_MS) + 1) - 6);
     double ns = 100 + 10 * trace;
@@ -52,7 +52,13 @@ static int run_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
         trial->acted[f] = c != NULL && hak_candidate_has(c, (hak_train_family)f);
     trial->acted[HAK_TRAIN_LIFETIME] =
         c != NULL && c->families[HAK_TRAIN_LIFETIME] && w->lifetime_acts ? 7 : 0;
-    return c != NULL && value_of(c, HAK_KNOB_THP) == 2 ? -1 : 0; /* crashes */
+    trial->status = c != NULL && value_of(c, HAK_KNOB_THP) == 2 ? -1 : 0; /* crashes */
+}
+
+static void run_world(void *arg, uint32_t trace, hak_trial *trials, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        run_in_world(arg, trace, &trials[i]);
 }
 
 static bool go_on(void *arg, hak_train_phase phase)
@@ -216,13 +222,14 @@ static void ratings_do_not_depend_on_the_order_of_matches(void **state)
 
 /* Memory repeats, time does not: a candidate that saves 5% of memory must be seen through times that are 15%
  * apart. */
-static int run_loud_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
+static void run_loud_world(void *arg, uint32_t trace, hak_trial *trials, uint32_t count)
 {
     world *w = arg;
     (void)trace;
-    trial->ns_per_op = 100 * (1 + w->noise * (uniform(w) - 0.5));
-    trial->rss_bytes = id == HAK_ARENA_DEFAULT ? 1e6 : 0.95e6;
-    return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        trials[i].ns_per_op = 100 * (1 + w->noise * (uniform(w) - 0.5));
+        trials[i].rss_bytes = trials[i].id == HAK_ARENA_DEFAULT ? 1e6 : 0.95e6;
+    }
 }
 
 static void noisy_times_do_not_hide_what_memory_shows(void **state)
@@ -248,13 +255,14 @@ static void noisy_times_do_not_hide_what_memory_shows(void **state)
 }
 
 /* Half of the heap's time, for a tenth of its memory. */
-static int run_frugal_world(void *arg, uint32_t trace, uint32_t id, hak_trial *trial)
+static void run_frugal_world(void *arg, uint32_t trace, hak_trial *trials, uint32_t count)
 {
     (void)arg;
     (void)trace;
-    trial->ns_per_op = id == HAK_ARENA_DEFAULT ? 10 : 15;
-    trial->rss_bytes = id == HAK_ARENA_DEFAULT ? 1e6 : 0.9e6;
-    return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        trials[i].ns_per_op = trials[i].id == HAK_ARENA_DEFAULT ? 10 : 15;
+        trials[i].rss_bytes = trials[i].id == HAK_ARENA_DEFAULT ? 1e6 : 0.9e6;
+    }
 }
 
 static void what_counts_is_the_whole_program(void **state)
