@@ -159,12 +159,8 @@ int main(int argc, char **argv)
             program.library);
         return LAUNCH_FAILED;
     }
-    execv(program.path, s.program);
+    execvp(program.path, s.program); /* a path, so nothing is searched for; it knows scripts without #! */
     int reason = errno;
-    if (reason == ENOEXEC) {
-        execl("/bin/sh", "sh", program.path, (char *)NULL);
-        reason = errno;
-    }
     say("'%s': %s", s.program[0], strerror(reason));
     return reason == ENOENT ? LAUNCH_NOT_FOUND : LAUNCH_NOT_EXECUTABLE;
 }

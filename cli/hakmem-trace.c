@@ -339,13 +339,9 @@ static bool start_program(const settings *s, const launch_program *program, int 
     if (pid == 0) {
         char byte;
         close(go[1]);
-        if (read(go[0], &byte, 1) == 1) /* the collector knows our pid by now */
-            execv(program->path, s->program);
+        if (read(go[0], &byte, 1) == 1)        /* the collector knows our pid by now */
+            execvp(program->path, s->program); /* a path; scripts without #! go to the shell */
         int reason = errno;
-        if (reason == ENOEXEC) {
-            execl("/bin/sh", "sh", program->path, (char *)NULL);
-            reason = errno;
-        }
         ssize_t written = write(error[1], &reason, sizeof reason);
         _exit(written > 0 ? LAUNCH_NOT_EXECUTABLE : LAUNCH_FAILED);
     }

@@ -44,6 +44,12 @@ setup() {
   [ "$status" -eq 125 ]
 }
 
+@test "a script that names no interpreter gets its arguments" {
+  echo 'echo "$# $1 $2"' >script
+  chmod +x script
+  [ "$(hakmem-run ./script 'one word' two)" = "2 one word two" ]
+}
+
 @test "a static program is refused with the reason" {
   echo 'int main(void){return 0;}' >s.c
   cc -static -o s s.c || skip "no static libc"

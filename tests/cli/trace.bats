@@ -64,6 +64,13 @@ assert 5000 in list(numbers(json.load(open("k.json")))), "the 5000 allocations o
   for file in ./*.gz; do hakmem-report --verify "$file"; done
 }
 
+@test "a script that names no interpreter gets its arguments" {
+  echo 'echo "$# $1 $2"' >script
+  chmod +x script
+  [ "$(hakmem-trace -q -o s.gz ./script 'one word' two)" = "2 one word two" ]
+  hakmem-report --verify s.gz
+}
+
 @test "threads that free each other's blocks" {
   cat >th.c <<'END'
 #include <pthread.h>
