@@ -77,6 +77,7 @@ static void regret(size_t bytes)
     }
     size_t sorry = bytes < purged_bytes ? bytes : purged_bytes;
     purged_bytes -= sorry;
+    hak_count(HAK_COUNT_PURGE_REGRET, sorry);
     keep_bytes = keep_bytes + sorry < KEEP_MOST ? keep_bytes + sorry : KEEP_MOST;
 }
 

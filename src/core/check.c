@@ -60,8 +60,8 @@ static void check_slab(const hak_slab *slab, unsigned *faults)
     }
 }
 
-/* A thread that did not survive fork may have been copied in the middle of a change to its slabs; nothing is
- * ever taken from them again (fork.c), so what they say does not matter. Without an owner yet: likewise. */
+/* A thread that did not survive fork may have been copied in the middle of a change to its slabs: what they
+ * say is believed only once it was built anew (heap_lost.c). Without an owner yet: likewise. */
 static bool is_lost(const hak_slab *slab)
 {
     const hak_heap *owner = slab->owner;
@@ -84,6 +84,8 @@ static void check_heap(hak_heap *heap, void *context)
         return;
     for (unsigned i = 0; i < hak_classes.count; i++) {
         list_length(heap->bins[i].head, NULL, i, UINT32_MAX, faults);
+        expect(list_length(heap->kept[i].head, NULL, i, UINT32_MAX, faults) == heap->kept[i].count,
+               "heap: blocks kept of others and their number differ", heap, faults);
         expect(heap->bins[i].head == NULL || hak_class_routes[i] == HAK_ROUTE_LIST,
                "heap: list of a class whose calls are to be seen", heap, faults);
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++) {

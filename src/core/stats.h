@@ -86,7 +86,8 @@
     X(PLAIN_FREE, "plain_free", "blocks freed to the plain heap of MINIMAL")                                 \
     X(MISUSE, "misuse", "misuses reported")                                                                  \
     X(GROW_PLACED, "grow_placed", "growing blocks placed where there is room to grow")                       \
-    X(POLICY_CACHES, "policy_caches", "size classes whose lists and refills the policy sets")
+    X(POLICY_CACHES, "policy_caches", "size classes whose lists and refills the policy sets")                \
+    X(PURGE_REGRET, "purge_regret", "bytes given back by purges that were soon asked for again")
 
 typedef enum hak_heap_counter {
 #define X(name, text, help) HAK_COUNT_##name,

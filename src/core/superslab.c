@@ -194,6 +194,7 @@ static void regret(size_t bytes)
     }
     size_t sorry = bytes < purged_bytes ? bytes : purged_bytes;
     purged_bytes -= sorry;
+    hak_count(HAK_COUNT_PURGE_REGRET, sorry);
     regret_bytes = regret_bytes + sorry < REGRET_MOST ? regret_bytes + sorry : REGRET_MOST;
 }
 

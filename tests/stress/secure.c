@@ -37,10 +37,11 @@ static void copy_to(int out)
     close(out);
 }
 
-static int run_copy(const char *path, int log)
+static int run_copy(const char *path, const char *must_not_be, int log)
 {
-    char stats[] = "HAKMEM_STATS_FILE=/tmp/stress.secure.stats",
-         learned[] = "HAKMEM_POLICY_OUT=/tmp/stress.secure.stats";
+    char stats[64], learned[64];
+    snprintf(stats, sizeof stats, "HAKMEM_STATS_FILE=%s", must_not_be);
+    snprintf(learned, sizeof learned, "HAKMEM_POLICY_OUT=%s", must_not_be);
     char *environment[] = {(char *)"HAKMEM_MODE=learning",
                            (char *)"HAKMEM_STATS=1",
                            (char *)"HAKMEM_SHOW_CONFIG=1",
@@ -61,15 +62,15 @@ static int run_copy(const char *path, int log)
 
 static void secure_execution(void)
 {
-    char path[] = "/tmp/stress.XXXXXX";
+    char path[] = "/tmp/stress.XXXXXX", must_not_be[32];
+    snprintf(must_not_be, sizeof must_not_be, "/tmp/stress.%d.stats", (int)getpid());
     int out = mkostemp(path, O_CLOEXEC);
     EXPECT(out >= 0);
     bool ready = fchown(out, (uid_t)-1, OTHER_GROUP) == 0 && fchmod(out, 02755) == 0;
     copy_to(out);
     ready = ready && chmod(path, 02755) == 0; /* writing takes the bit away */
-    unlink("/tmp/stress.secure.stats");
     int log = memfd_create("log", MFD_CLOEXEC);
-    int status = ready ? run_copy(path, log) : 0;
+    int status = ready ? run_copy(path, must_not_be, log) : 0;
     unlink(path);
     if (!ready || (WIFEXITED(status) && WEXITSTATUS(status) == NOT_GAINED))
         row_skip("may not give a program a group");
@@ -77,7 +78,7 @@ static void secure_execution(void)
     ssize_t len = pread(log, text, sizeof text - 1, 0);
     EXPECT_OF(status == 0, status);
     EXPECT_OF(len == 0, len);
-    EXPECT(access("/tmp/stress.secure.stats", F_OK) != 0);
+    EXPECT(access(must_not_be, F_OK) != 0);
 }
 
 static const stress_row table[] = {

@@ -13,13 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "trace/reader.h"
 
 #define RINGS 3
 #define LATER (10 * HAK_RING_SLACK_TICKS)
 
-static char folder[64];
-static char path[128];
+static char folder[TEST_PATH];
+static char path[TEST_PATH];
 static hak_merge merge;
 static hak_events events;
 static hak_clock time_clock;
@@ -29,10 +30,8 @@ static uint64_t *words[RINGS];
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/hakmem-merge-test.XXXXXX");
-    if (mkdtemp(folder) == NULL)
+    if (!test_folder_make(folder) || !test_path(path, folder, "a.gz"))
         return -1;
-    snprintf(path, sizeof path, "%s/a.gz", folder);
     for (size_t i = 0; i < RINGS; i++)
         words[i] = calloc(HAK_RING_WORDS, sizeof *words[i]);
     return 0;
@@ -43,7 +42,7 @@ static int tear_down(void **state)
     (void)state;
     for (size_t i = 0; i < RINGS; i++)
         free(words[i]);
-    return rmdir(folder);
+    return test_folder_remove(folder);
 }
 
 static void put(size_t ring, uint64_t stamp, unsigned kind, uint64_t address)

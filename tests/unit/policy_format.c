@@ -13,6 +13,7 @@
 
 #include "core/base/bits.h"
 #include "core/base/wire.h"
+#include "folder.h"
 #include "replay/policy_text.h"
 
 static const char canonical[] =
@@ -273,11 +274,9 @@ static void random_damage_is_refused_or_harmless(void **state)
 static void files_are_written_whole_and_read_in_either_form(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/hak-policy-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char path[64], missing[64];
-    snprintf(path, sizeof path, "%s/p", folder);
-    snprintf(missing, sizeof missing, "%s/none/p", folder);
+    char folder[TEST_PATH], path[TEST_PATH], missing[TEST_PATH];
+    assert_true(test_folder_make(folder));
+    assert_true(test_path(path, folder, "p") && test_path(missing, folder, "none/p"));
     hak_policy policy, back;
     hak_policy_error error;
     parse(canonical, &policy);

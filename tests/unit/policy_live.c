@@ -17,10 +17,11 @@
 
 #include "core/callsite/memo.h"
 #include "core/policy.h"
+#include "folder.h"
 #include "replay/policy_text.h"
 
-static char folder[] = "/tmp/hak-policy-XXXXXX";
-static char path[64];
+static char folder[TEST_PATH];
+static char path[TEST_PATH];
 
 static uintptr_t own_bias;
 static uintptr_t pc_inner, pc_by_a, pc_by_b;
@@ -260,12 +261,12 @@ static void be_taken(void)
 static void a_link_to_a_policy_is_followed(void **state)
 {
     (void)state;
-    char file[64];
+    char file[TEST_PATH];
     hak_policy policy;
     make_policy(&policy, true);
     store(&policy);
     hak_policy_clear(&policy);
-    snprintf(file, sizeof file, "%s/data", folder);
+    assert_true(test_path(file, folder, "data"));
     assert_int_equal(rename(path, file), 0);
     assert_int_equal(symlink("data", path), 0);
     in_child(be_taken);
@@ -275,17 +276,13 @@ static void a_link_to_a_policy_is_followed(void **state)
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(path, sizeof path, "%s/p", folder);
-    return 0;
+    return test_folder_make(folder) && test_path(path, folder, "p") ? 0 : -1;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    unlink(path);
-    return rmdir(folder);
+    return test_folder_remove(folder);
 }
 
 int main(void)

@@ -17,6 +17,7 @@
 #include "replay/null.h"
 #include "replay/stats.h"
 #include "replay/workload.h"
+#include "folder.h"
 #include "replay_maker.h"
 
 #define FAR  ((uint64_t)1 << 40) /* added to some sizes: beyond the short form of an operation */
@@ -29,6 +30,7 @@ static hak_event *events;
 static uint32_t event_count;
 static uint32_t *freed_by; /* event that ends the block made by this one; 0: none */
 
+static char folder[TEST_PATH];
 static const char *spill_folder; /* workloads go to a file there */
 
 /* The log: kind << 62 | event number of the block. */
@@ -84,9 +86,9 @@ static hak_workload *make(uint64_t seed, uint32_t threads, unsigned cross, uint3
 {
     static replay_maker maker;
     static uint32_t maker_of[REPLAY_MAKER_BLOCKS + 1]; /* event that made the block in a slot */
-    char path[64];
+    char path[TEST_PATH];
     hak_trace_error error;
-    snprintf(path, sizeof path, "/tmp/replay_loop.%d.gz", (int)getpid());
+    assert_true(test_path(path, folder, "loop.gz"));
     const hak_trace_head head = {.program = "p", .command = "p", .command_bytes = 1, .recorder = "test"};
     const hak_writer_options options = {.force = true};
     hak_writer *writer = hak_writer_open(path, &head, &options, &error);
@@ -280,9 +282,8 @@ static void same_calls(void **unused)
 static void streamed_and_kept(void **unused)
 {
     (void)unused;
-    char folder[] = "/tmp/replay_keep.XXXXXX", command[64];
+    char command[TEST_PATH + 64];
     const hak_workload_key key = {{1, 2}}, other = {{1, 3}};
-    assert_non_null(mkdtemp(folder));
     spill_folder = folder;
     hak_workload *workload = make(5, 9, 60, 300000, HAK_ORDER_WINDOW);
     hak_workload_info info, kept_info;
@@ -299,11 +300,9 @@ static void streamed_and_kept(void **unused)
     assert_int_equal(ftruncate(hak_workload_fd(kept), 0), -1); /* opened for reading */
     done(kept);
     spill_folder = NULL;
-    snprintf(command, sizeof command, "cd %s && truncate -s -8 *.workload", folder);
+    snprintf(command, sizeof command, "cd '%s' && truncate -s -8 *.workload", folder);
     assert_int_equal(system(command), 0);
     assert_null(hak_workload_open(folder, &key)); /* cut off */
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    assert_int_equal(system(command), 0);
 }
 
 /* What is live after the first `cut` calls, as the sum of a mixed number of each block. */
@@ -366,9 +365,9 @@ static void same_live_sets(void **unused)
 static void rare_forms(void **unused)
 {
     (void)unused;
-    char path[64];
+    char path[TEST_PATH];
     hak_trace_error error;
-    snprintf(path, sizeof path, "/tmp/replay_rare.%d.gz", (int)getpid());
+    assert_true(test_path(path, folder, "rare.gz"));
     const hak_trace_head head = {.program = "p", .command = "p", .command_bytes = 1, .recorder = "test"};
     const hak_writer_options options = {.force = true};
     hak_writer *writer = hak_writer_open(path, &head, &options, &error);
@@ -509,6 +508,18 @@ static void null_target(void **unused)
     assert_null(api.malloc((size_t)1 << 40));
 }
 
+static int make_folder(void **unused)
+{
+    (void)unused;
+    return test_folder_make(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **unused)
+{
+    (void)unused;
+    return test_folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,5 +528,5 @@ int main(void)
         cmocka_unit_test(latencies),         cmocka_unit_test(window_holds),
         cmocka_unit_test(info_is_right),     cmocka_unit_test(null_target),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -9,12 +9,13 @@
 
 #include <cmocka.h>
 
+#include "folder.h"
 #include "trace/reader.h"
 #include "trace_maker.h"
 
-static char folder[64];
-static char path[128];
-static char part_path[160];
+static char folder[TEST_PATH];
+static char path[TEST_PATH];
+static char part_path[TEST_PATH];
 
 static int make_folder(void **state)
 {
@@ -22,13 +23,10 @@ static int make_folder(void **state)
     /* In memory where possible: thousands of small files are written. */
     snprintf(folder, sizeof folder, "/dev/shm/hakmem-trace-test.XXXXXX");
     if (mkdtemp(folder) == NULL) {
-        snprintf(folder, sizeof folder, "/tmp/hakmem-trace-test.XXXXXX");
-        if (mkdtemp(folder) == NULL)
+        if (!test_folder_make(folder))
             return -1;
     }
-    snprintf(path, sizeof path, "%s/a.trace.gz", folder);
-    snprintf(part_path, sizeof part_path, "%s.part", path);
-    return 0;
+    return test_path(path, folder, "a.trace.gz") && test_path(part_path, folder, "a.trace.gz.part") ? 0 : -1;
 }
 
 static int remove_folder(void **state)

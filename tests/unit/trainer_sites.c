@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "replay/trainer_classes.h"
 #include "replay/trainer_sites.h"
 #include "trace/writer.h"
@@ -152,7 +153,7 @@ static const hak_policy_node *node_at(const hak_policy *policy, uint64_t offset)
     return NULL;
 }
 
-static char path_1[] = "/tmp/hak-sites-1-XXXXXX", path_2[] = "/tmp/hak-sites-2-XXXXXX";
+static char folder[TEST_PATH], path_1[TEST_PATH], path_2[TEST_PATH];
 
 static const hak_site_options all_families = {.families = {[HAK_TRAIN_LIFETIME] = true,
                                                            [HAK_TRAIN_REMOTE] = true,
@@ -353,17 +354,14 @@ static void classes_fit_the_sizes_and_keep_a_backbone(void **state)
 static int make_paths(void **state)
 {
     (void)state;
-    close(mkstemp(path_1));
-    close(mkstemp(path_2));
-    return 0;
+    return test_folder_make(folder) && test_path(path_1, folder, "1") && test_path(path_2, folder, "2") ? 0
+                                                                                                        : -1;
 }
 
 static int remove_paths(void **state)
 {
     (void)state;
-    unlink(path_1);
-    unlink(path_2);
-    return 0;
+    return test_folder_remove(folder);
 }
 
 int main(void)
