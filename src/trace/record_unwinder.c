@@ -4,7 +4,7 @@
  * descriptors have been closed: two descriptors that stay in the program, and a byte read from and written to
  * whatever file of the program has their numbers later. Its calls of pipe2(2), read(2) and write(2) are
  * therefore bound to ours: inside a hook there is no pipe, and writing a byte tells whether it can be read.
- */
+ * So is mincore(2). */
 #include "trace/record_unwinder.h"
 
 #include <dlfcn.h>
@@ -73,6 +73,20 @@ static long bound_syscall(long number, long a, long b, long c, long d, long e, l
     return -1;
 }
 
+/* mincore(2), by which it asks first whether a page is there: a program that filters its system calls may be
+ * ended for it. rt_sigprocmask(2) is one that everybody allows. */
+static int bound_mincore(void *at, size_t bytes, unsigned char *there)
+{
+    if (hak_self.inside_sp == 0)
+        return (int)syscall(SYS_mincore, at, bytes, there);
+    if (!hak_word_readable(hak_align_down((uintptr_t)at, 8))) {
+        errno = ENOMEM;
+        return -1;
+    }
+    memset(there, 1, (bytes + HAK_OS_PAGE_BYTES - 1) / HAK_OS_PAGE_BYTES);
+    return 0;
+}
+
 static uintptr_t dynamic_value(const struct link_map *map, ElfW(Sxword) tag)
 {
     for (const ElfW(Dyn) *at = map->l_ld; at->d_tag != DT_NULL; at++)
@@ -112,18 +126,18 @@ static bool bind(const struct link_map *map, const char *name, uintptr_t functio
     return false;
 }
 
-static bool bind_pipe(void *handle)
+static bool bind_calls(void *handle)
 {
     struct link_map *map = NULL;
     return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != NULL &&
-           bind(map, "pipe2", (uintptr_t)bound_pipe2) && bind(map, "read", (uintptr_t)bound_read) &&
-           bind(map, "syscall", (uintptr_t)bound_syscall);
+           bind(map, "mincore", (uintptr_t)bound_mincore) && bind(map, "pipe2", (uintptr_t)bound_pipe2) &&
+           bind(map, "read", (uintptr_t)bound_read) && bind(map, "syscall", (uintptr_t)bound_syscall);
 }
 
 void hak_unwinder_load(void)
 {
     void *handle = dlopen(UNWINDER_FILE, RTLD_NOW | RTLD_LOCAL);
-    if (handle == NULL || !bind_pipe(handle))
+    if (handle == NULL || !bind_calls(handle))
         return;
     unw_addr_space_t *space = dlsym(handle, NAME_OF(UNW_OBJ(local_addr_space)));
     int (*set_caching)(unw_addr_space_t, unw_caching_policy_t);

@@ -273,6 +273,54 @@ END
   whole ./*.gz
 }
 
+# Addresses that no frame information covers: libunwind looks whether they can be read, by a call of the kernel's.
+@test "a program that has sealed itself: system calls that it does not need are its death" {
+  cat >sealed.c <<'END'
+#define _GNU_SOURCE
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+/* As sshd's before the login: nothing else is done, or the kernel kills. */
+static const int allowed[] = {SYS_read, SYS_write, SYS_close, SYS_exit, SYS_exit_group, SYS_brk, SYS_mmap, SYS_munmap,
+  SYS_mremap, SYS_madvise, SYS_futex, SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_gettimeofday, SYS_getpid,
+  SYS_rt_sigprocmask, SYS_poll, SYS_getrandom};
+static void *volatile last;
+static void work(void) { free(last); last = malloc(20); }
+void past_the_unwinder(void (*)(void)); /* no frame information */
+__asm__(".text\n.type past_the_unwinder, @function\npast_the_unwinder:\npush %rbp\nmov %rsp, %rbp\n"
+        "call *%rdi\npop %rbp\nret\n.size past_the_unwinder, . - past_the_unwinder\n");
+static void deep(int n) { if (n > 0) deep(n - 1); else past_the_unwinder(work); __asm__ volatile(""); }
+int main(void) {
+  enum { COUNT = sizeof allowed / sizeof allowed[0] };
+  struct sock_filter code[2 * COUNT + 2];
+  unsigned n = 0;
+  code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  for (int i = 0; i < COUNT; i++) {
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i], 0, 1);
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  }
+  code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+  struct sock_fprog filter = {n, code};
+  work();
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) return 77;
+  for (int i = 0; i < 50000; i++) deep(i % 50);
+  exit(3);
+}
+END
+  gcc -O1 -fno-optimize-sibling-calls -o sealed sealed.c
+  run ./sealed
+  [ "$status" -eq 3 ] || skip "no seccomp"
+  run hakmem-trace -q -o sealed.gz ./sealed
+  [ "$status" -eq 3 ]
+  [ -z "$output" ]
+  whole sealed.gz
+}
+
 @test "generated code" {
   command -v node >/dev/null || skip "node is not installed"
   script='let a=[];for(let i=0;i<20000;i++)a.push({i:"x"+i});console.log(a.map(o=>o.i).join("").length)'
