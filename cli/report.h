@@ -139,7 +139,8 @@ unsigned report_room(const report *r, unsigned before); /* columns of the last o
 void format_wide_place(char *out, size_t room, const report *r, const hak_place *place, unsigned before);
 /* Words, broken to the terminal, each line behind so many blanks. */
 void report_words(const report *r, FILE *out, const char *text, unsigned indent);
-const char *report_s(uint64_t count);               /* "s" but for one */
+const char *report_s(uint64_t count);     /* "s" but for one */
+const char *report_left(const report *r); /* "never freed"; with an end before the exit "live then" */
 size_t report_shown(const report *r, size_t count); /* rows, by --top */
 bool report_is_part(const report *r);               /* filters or a time leave something out */
 /* A view that was asked for and is empty says so. */

@@ -92,7 +92,7 @@ static void caller_of(const report *r, const hak_site *site, char *out, size_t r
     char name[512];
     const uint32_t *frames = hak_sites_frames(r->sites, site);
     out[0] = '\0';
-    if (site->frames_count < 2)
+    if (site->frames_count < 2 || report_is_outermost(hak_places_at(r->places, frames[0])))
         return;
     const hak_place *place = hak_places_at(r->places, frames[1]);
     if (place->function == NULL)
@@ -108,7 +108,8 @@ static void explain_reuse(const report *r, const hak_advice *advice, char *out, 
 {
     const hak_site *site = &r->list[advice->site];
     const hak_usage *u = site->usage;
-    char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER], d[REPORT_NUMBER];
+    char a[REPORT_NUMBER], b[REPORT_NUMBER], c[REPORT_NUMBER];
+    char d[REPORT_NUMBER], e[REPORT_NUMBER], f[REPORT_NUMBER];
     char name[64], by[80], caller[640], where[760] = "";
     container_of(r, site, name, sizeof name);
     freed_by(u, name, by, sizeof by);
@@ -119,9 +120,10 @@ static void explain_reuse(const report *r, const hak_advice *advice, char *out, 
     snprintf(
         out, room,
         "reuse a buffer: %s of its blocks, %s at most, are freed by %s before the next allocation%s; saves "
-        "%s allocations (%s of all)",
+        "%s allocations (%s of all), about %s (%s)",
         format_share(a, u->temporary, u->calls), format_bytes(b, u->size_max_bytes), by, where,
-        format_count(c, advice->calls), format_share(d, advice->calls, r->total.calls));
+        format_count(c, advice->calls), format_share(d, advice->calls, r->total.calls),
+        format_bytes(e, advice->bytes), format_share(f, advice->bytes, r->total.bytes));
 }
 
 /* One sentence of evidence and saving. */
@@ -191,10 +193,9 @@ static void print_policy(const report *r, const hak_site *site, FILE *out)
     const hak_place *place = innermost(r, site);
     tell_mix(r, out);
     format_safe(path, sizeof path, r->traces_count == 1 ? r->traces[0].path : "TRACE…", 0);
-    fprintf(out,
-            "  What a policy would do, and whether it pays:\n    hakmem-replay --mode=learning %s "
-            "--export=app.policy\n",
-            path);
+    report_words(r, out, "What a policy would do, and whether it pays:", 2);
+    fprintf(out, "    hakmem-replay --mode=learning %s --export=app.policy\n",
+            path); /* to be copied: one line */
     if (place == NULL || *place->module == '\0')
         return;
     format_safe(module, sizeof module, base_name(place->module), 0);

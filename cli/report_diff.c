@@ -7,6 +7,8 @@
 #include "cli/report.h"
 #include "cli/report_json.h"
 
+enum { NARROW = 52 }; /* columns from which both sides of a site are shown */
+
 /* A site on both sides; the one it does not have is NULL. */
 typedef struct pair {
     const hak_site *base;
@@ -147,16 +149,18 @@ static void print_totals(const report *base, const report *new, FILE *out)
 {
     figure figures[FIGURES];
     figures_of(base, new, figures);
-    fprintf(out, "%s                    BASE        NEW     CHANGE%s\n", report_bold(new), report_plain(new));
+    int wide = report_fits(new, NARROW) ? 11 : 9;
+    fprintf(out, "%s%*s%*s%*s%*s%s\n", report_bold(new), wide + 2, "", wide, "BASE", wide, "NEW", wide,
+            "CHANGE", report_plain(new));
     for (size_t i = 0; i < FIGURES; i++) {
         const figure *f = &figures[i];
         char n[REPORT_NUMBER];
-        fprintf(out, "%-13s", f->name);
-        report_cell(out, f->format(n, f->base), 11);
-        report_cell(out, f->format(n, f->new), 11);
+        fprintf(out, "%-*s", wide + 2, f->name);
+        report_cell(out, f->format(n, f->base), wide);
+        report_cell(out, f->format(n, f->new), wide);
         format_change(n, f->base, f->new);
         fputs(change_color(new, f->base, f->new), out);
-        report_cell(out, n, 11);
+        report_cell(out, n, wide);
         fprintf(out, "%s\n", report_plain(new));
     }
 }
@@ -190,14 +194,16 @@ static void print_pair(const report *base, const report *new, const pair *p, FIL
     char n[REPORT_NUMBER];
     uint64_t before = p->base != NULL ? new->options->order->key(p->base) : 0;
     uint64_t after = p->new != NULL ? new->options->order->key(p->new) : 0;
-    report_cell(out, p->base != NULL ? format_key(n, new, before) : "–", 11);
+    bool wide = report_fits(new, NARROW);
+    if (wide)
+        report_cell(out, p->base != NULL ? format_key(n, new, before) : "–", 11);
     report_cell(out, p->new != NULL ? format_key(n, new, after) : "–", 11);
     format_change(n, before, after);
     fputs(change_color(new, before, after), out);
     report_cell(out, p->new == NULL ? "gone" : n, 9);
     fputs(report_plain(new), out);
     fprintf(out, "  ");
-    report_last_site(p->new != NULL ? new : base, out, p->new != NULL ? p->new : p->base, 33);
+    report_last_site(p->new != NULL ? new : base, out, p->new != NULL ? p->new : p->base, wide ? 33 : 22);
 }
 
 void report_diff(const report *base, const report *new, FILE *out)
@@ -210,8 +216,8 @@ void report_diff(const report *base, const report *new, FILE *out)
     while (pairs != NULL && changed < count && pairs[changed].change != 0)
         changed++;
     if (changed != 0)
-        fprintf(out, "\n%s       BASE        NEW   CHANGE  SITE, by change of %s%s\n", report_bold(new),
-                new->options->order->name, report_plain(new));
+        fprintf(out, "\n%s%s        NEW   CHANGE  SITE, by change of %s%s\n", report_bold(new),
+                report_fits(new, NARROW) ? "       BASE" : "", new->options->order->name, report_plain(new));
     else
         fprintf(out, "\n  no site differs in %s\n", new->options->order->name);
     size_t shown = pairs != NULL ? report_shown(new, changed) : 0;

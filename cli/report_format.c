@@ -70,6 +70,26 @@ static bool of_operator(const char *name, const char *at)
     return at - name >= 8 && strncmp(at - 8, "operator", 8) == 0;
 }
 
+/* "a!(…).b" of D's "a!(b, c!(d)).b". */
+static void elide_parentheses(char *name)
+{
+    static const char elided[] = "!(…)";
+    char *put = name;
+    char *open = name;
+    int depth = 0;
+    for (char *at = name; *at != '\0'; at++) {
+        if (*at == '(' && depth++ == 0)
+            open = put;
+        *put++ = *at; /* put <= at */
+        if (*at == ')' && depth > 0 && --depth == 0 && open > name && open[-1] == '!' &&
+            (size_t)(put - open) >= sizeof elided - 2) {
+            memcpy(open - 1, elided, sizeof elided - 1);
+            put = open - 1 + sizeof elided - 1;
+        }
+    }
+    *put = '\0';
+}
+
 /* "a<…>::b" of "a<b, c<d> >::b". */
 static void elide_templates(char *name)
 {
@@ -115,15 +135,18 @@ static void elide_middle(char *name, unsigned kept)
     memmove(from + sizeof elided - 1, to, strlen(to) + 1);
 }
 
-/* The function's name, shortened in steps until it has no more than so many columns. */
+/* The function's name, shortened in steps until it has no more than so many columns. Rust's "<Type<T> as
+ * Trait<T>>::f" loses what is inside first. */
 static void short_name(char *out, size_t room, const char *function, size_t columns)
 {
     bare_name(out, room, function);
-    for (unsigned step = 0; step < 3 && format_columns(out) > columns; step++) {
+    for (unsigned step = 0; step < 4 && format_columns(out) > columns; step++) {
         if (step == 0)
-            elide_templates(out);
+            elide_parentheses(out);
+        if (step <= 1)
+            elide_templates(out + (step == 0 && *out == '<'));
         else
-            elide_middle(out, 3 - step);
+            elide_middle(out, 4 - step);
     }
 }
 

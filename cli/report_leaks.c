@@ -81,9 +81,9 @@ bool report_leaked(const report *r, uint64_t *bytes, uint64_t *blocks, uint32_t 
 static void print_leak(const report *r, const leak *at, FILE *out)
 {
     char a[REPORT_NUMBER], b[REPORT_NUMBER], text[REPORT_LINE];
-    fprintf(out, "\n%s%s in %s block%s%s never freed, allocated in\n", report_bold(r),
-            format_bytes(a, at->bytes), format_count(b, at->blocks), at->blocks == 1 ? "" : "s",
-            report_plain(r));
+    fprintf(out, "\n%s%s in %s block%s%s %s%s\n", report_bold(r), format_bytes(a, at->bytes),
+            format_count(b, at->blocks), report_s(at->blocks), report_plain(r), report_left(r),
+            report_fits(r, 48) ? ", allocated in" : "");
     unsigned shown = 0;
     uint32_t node = at->node;
     if (node == 0)
@@ -148,12 +148,15 @@ void report_leaks(const report *r, FILE *out)
             print_leak(r, &list[i], out);
     }
     report_more(r, out, count - shown, "stacks");
-    char a[REPORT_NUMBER], b[REPORT_NUMBER];
+    char a[REPORT_NUMBER], b[REPORT_NUMBER], text[256];
     if (count == 0)
-        fprintf(out, "\nEverything was freed%s.\n", templates != 0 ? ", or its leak is known" : "");
+        snprintf(text, sizeof text, "Everything was freed%s.",
+                 templates != 0 ? ", or its leak is known" : "");
     else
-        fprintf(out, "\n%s in %s block%s never freed, from %zu stack%s.\n", format_bytes(a, bytes),
-                format_count(b, blocks), report_s(blocks), count, report_s(count));
+        snprintf(text, sizeof text, "%s in %s block%s %s, from %zu stack%s.", format_bytes(a, bytes),
+                 format_count(b, blocks), report_s(blocks), report_left(r), count, report_s(count));
+    fputc('\n', out);
+    report_words(r, out, text, 0);
     if (of != NULL && templates != 0)
         print_used(r, of, out);
     free(list);

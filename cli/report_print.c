@@ -84,6 +84,11 @@ void report_words(const report *r, FILE *out, const char *text, unsigned indent)
     fputc('\n', out);
 }
 
+const char *report_left(const report *r)
+{
+    return r->options->at_peak || r->options->until_ns != UINT64_MAX ? "live then" : "never freed";
+}
+
 const char *report_s(uint64_t count)
 {
     return count == 1 ? "" : "s";
@@ -125,11 +130,14 @@ void report_more(const report *r, FILE *out, size_t more, const char *what)
     fputs(report_plain(r), out);
 }
 
-/* What is further out is the C library's and the same for all. */
+/* What is further out is the C library's, or Rust's, and the same for all. */
 bool report_is_outermost(const hak_place *place)
 {
-    return place->function != NULL &&
-           (strcmp(place->function, "main") == 0 || strcmp(place->function, "start_thread") == 0);
+    if (place->function == NULL)
+        return false;
+    size_t n = strlen(place->function);
+    return strcmp(place->function, "main") == 0 || strcmp(place->function, "start_thread") == 0 ||
+           (n > 6 && strcmp(place->function + n - 6, "::main") == 0); /* of Rust; C++ has arguments */
 }
 
 /* The first place is what a row is about, so it may take most of the room; its callers are cut first. */

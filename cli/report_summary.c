@@ -87,8 +87,8 @@ static void summarize(const report *r, const report_trace *t, FILE *out)
     if (p->rss_peak_bytes != 0)
         fact(&f, "peak RSS %s", format_bytes(a, p->rss_peak_bytes));
     fact_line(&f);
-    fact(&f, "never freed %s in %s block%s", format_bytes(a, p->live_bytes), format_count(b, p->live_blocks),
-         report_s(p->live_blocks));
+    fact(&f, "%s %s in %s block%s", report_left(r), format_bytes(a, p->live_bytes),
+         format_count(b, p->live_blocks), report_s(p->live_blocks));
     fact(&f, "temporary %s", format_share(a, p->temporary, p->allocations));
     fact(&f, "peak at %s", format_time(a, p->peak_ns));
     uint32_t threads;
@@ -200,7 +200,7 @@ static void tell_processes(const report *r, FILE *out)
     fact(&f, "%s in all", format_bytes(a, r->total.bytes));
     fact(&f, "sum of their peak heaps %s", format_bytes(a, r->peak_bytes));
     fact_line(&f);
-    fact(&f, "never freed %s in %s block%s", format_bytes(a, r->total.live_bytes),
+    fact(&f, "%s %s in %s block%s", report_left(r), format_bytes(a, r->total.live_bytes),
          format_count(b, r->total.live_blocks), report_s(r->total.live_blocks));
     fact(&f, "temporary %s", format_share(a, r->total.temporary, r->total.calls));
     fputc('\n', out);

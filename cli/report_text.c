@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROWERS = 5, BAR_STEPS = 8 };
+enum { GROWERS = 5, BAR_STEPS = 8, ORDER_WIDTH = 10 };
 
 /* ---- sites ---- */
 
@@ -61,10 +61,16 @@ static const struct column {
     unsigned from; /* columns that the terminal must have */
     void (*text)(char *out, const hak_site *site);
 } columns[] = {
-    {"CALLS", 9, 0, text_calls},    {"BYTES", 10, 72, text_bytes},   {"AT PEAK", 10, 0, text_peak},
+    {"CALLS", 9, 36, text_calls},   {"BYTES", 10, 72, text_bytes},   {"AT PEAK", 10, 0, text_peak},
     {"LEFT", 10, 84, text_left},    {"TEMP", 6, 56, text_temporary}, {"LIFE p50", 9, 78, text_life},
     {"EVENTS", 8, 96, text_events},
 };
+
+static bool is_shown(const report *r, const struct column *column)
+{
+    unsigned more = r->options->order->title != NULL && column->from != 0 ? ORDER_WIDTH : 0;
+    return report_fits(r, column->from + more);
+}
 
 static unsigned print_titles(const report *r, FILE *out)
 {
@@ -72,14 +78,14 @@ static unsigned print_titles(const report *r, FILE *out)
     unsigned before = 2;
     fprintf(out, "\n%s", report_bold(r));
     for (size_t i = 0; i < HAK_COUNT_OF(columns); i++) {
-        if (!report_fits(r, columns[i].from))
+        if (!is_shown(r, &columns[i]))
             continue;
         report_cell(out, columns[i].title, columns[i].width);
         before += (unsigned)columns[i].width;
     }
     if (order->title != NULL) {
-        report_cell(out, order->title, 10);
-        before += 10;
+        report_cell(out, order->title, ORDER_WIDTH);
+        before += ORDER_WIDTH;
     }
     fprintf(out, "  SITE%s\n", report_plain(r));
     return before;
@@ -90,14 +96,14 @@ static void print_site(const report *r, const hak_site *site, unsigned before, F
     char text[REPORT_LINE];
     const report_order *order = r->options->order;
     for (size_t i = 0; i < HAK_COUNT_OF(columns); i++) {
-        if (!report_fits(r, columns[i].from))
+        if (!is_shown(r, &columns[i]))
             continue;
         columns[i].text(text, site);
         report_cell(out, text, columns[i].width);
     }
     if (order->title != NULL) {
         order->text(text, site);
-        report_cell(out, text, 10);
+        report_cell(out, text, ORDER_WIDTH);
     }
     fprintf(out, "  ");
     report_last_site(r, out, site, before);

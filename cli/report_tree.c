@@ -28,6 +28,15 @@ static const char *weight_title(const report *r)
     return titles[weight_of(r)];
 }
 
+static void print_titles(const report *r, const char *title, FILE *out)
+{
+    char cut[64];
+    format_safe(cut, sizeof cut, title, report_room(r, BEFORE));
+    fprintf(out, "\n%s SHARE", report_bold(r));
+    report_cell(out, weight_title(r), 11);
+    fprintf(out, "  %s%s\n", cut, report_plain(r));
+}
+
 static const char *const nothing[HAK_WEIGHT_COUNT] = {"nothing was allocated", "nothing was allocated",
                                                       "nothing was live at the peak",
                                                       "nothing was left unfreed", "nothing was temporary"};
@@ -140,9 +149,7 @@ static void print_tree(const report *r, hak_tree *tree, const char *title, FILE 
               .inverted = tree == r->inverted};
     w.least = (uint64_t)((double)all * r->options->threshold_percent / 100);
     w.least = w.least == 0 ? 1 : w.least;
-    fprintf(out, "\n%s SHARE", report_bold(r));
-    report_cell(out, weight_title(r), 11);
-    fprintf(out, "  %s%s\n", title, report_plain(r));
+    print_titles(r, title, out);
     print_below(&w, 0, "", 0);
     if (w.left == 0)
         fprintf(out, "%s  more branches (--top=0 shows all from --threshold on)%s\n", report_dim(r),
@@ -229,9 +236,7 @@ static void print_table(const report *r, table *t, uint64_t whole, const char *t
 {
     sorting_table = t;
     qsort(t->used, t->count, sizeof *t->used, by_value);
-    fprintf(out, "\n%s SHARE", report_bold(r));
-    report_cell(out, weight_title(r), 11);
-    fprintf(out, "  %s%s\n", title, report_plain(r));
+    print_titles(r, title, out);
     size_t shown = r->options->top != 0 && t->count > ROWS ? ROWS : t->count;
     for (size_t i = 0; i < shown; i++) {
         char n[REPORT_NUMBER], place[2048];

@@ -7,7 +7,10 @@ enum {
     LEAST_PERCENT = 1,
     PIN_PERCENT = 5,
     OS_PAGE_BYTES = 4096,
+    LARGE_PERCENT = 5, /* of all bytes */
 };
+/* From here on it costs more to have fresh memory than to find a block: few calls may matter. */
+#define LARGE_BYTES        (64 * HAK_KIB)
 #define LEAST_COPIED_BYTES (64 * HAK_KIB)
 #define LEAST_PINNED_BYTES (64 * HAK_KIB)
 #define HUGE_PAGE_BYTES    (2 * HAK_MIB)
@@ -33,7 +36,11 @@ static bool reserve(const hak_usage *u, const hak_usage *total, hak_advice *out)
 static bool reuse(const hak_usage *u, const hak_usage *total, hak_advice *out)
 {
     out->calls = u->temporary;
+    out->bytes = (uint64_t)(share(u->temporary, u->calls) * (double)u->bytes); /* as if all were alike */
     out->weight = share(u->temporary, total->calls);
+    double large = share(out->bytes, total->bytes);
+    if (u->calls != 0 && u->bytes / u->calls >= LARGE_BYTES && large * 100 >= LARGE_PERCENT)
+        out->weight += large / 2;
     return u->temporary >= LEAST_CASES && u->temporary * 2 >= u->calls && u->grown * 2 < u->calls &&
            out->weight * 100 >= LEAST_PERCENT;
 }

@@ -8,7 +8,8 @@
 typedef enum hak_advice_kind {
     HAK_ADVICE_RESERVE, /* a container grows step by step: tell it its size; bytes copied, allocations saved
                          */
-    HAK_ADVICE_REUSE,   /* blocks freed before the next allocation: keep one; allocations saved */
+    HAK_ADVICE_REUSE,   /* blocks freed before the next allocation: keep one; allocations and about
+                           their bytes saved */
     HAK_ADVICE_PINS,    /* few blocks keep much free memory from being given back; bytes saved */
     HAK_ADVICE_REMOTE,  /* freed by other threads than allocated them; such frees saved */
     HAK_ADVICE_HUGE,    /* large and long-lived: huge pages; page faults saved */

@@ -8,6 +8,9 @@
  * it. Points into the argument. */
 const char *hak_name_bare(const char *function, const char **end);
 
+/* D: "std.array.Array!(int).reserve", by what hak_name_bare gave. */
+bool hak_name_is_dotted(const char *start, const char *end);
+
 /* "method": the last component without template arguments. out is always terminated. */
 void hak_name_last(const char *function, char *out, size_t room);
 

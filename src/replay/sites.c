@@ -145,6 +145,8 @@ int hak_sites_add(hak_sites *sites, hak_stacks *stacks, hak_profile *profile, ha
 hak_site *hak_sites_list(hak_sites *sites, size_t *count)
 {
     *count = sites->table.count;
+    free(sites->table.numbers);
+    sites->table.numbers = NULL; /* of a million sites 16 MiB */
     return sites->sites;
 }
 

@@ -29,7 +29,7 @@ void hak_sites_free(hak_sites *sites);
  */
 int hak_sites_add(hak_sites *sites, hak_stacks *stacks, hak_profile *profile, hak_trace_error *error);
 
-/* Pointers are valid until the next add. The array may be sorted in place once all are added. */
+/* When all are added: there is no adding afterwards. The array may be sorted in place. */
 hak_site *hak_sites_list(hak_sites *sites, size_t *count);
 const uint32_t *hak_sites_frames(const hak_sites *sites, const hak_site *site); /* places, innermost first */
 

@@ -252,6 +252,8 @@ void hak_weights_add(hak_weights *a, const hak_weights *b)
 
 bool hak_tree_sum(hak_tree *tree)
 {
+    if (!tree->parts->inverted)
+        hak_table_done(&tree->parts->table); /* of a million nodes 16 MiB */
     free(tree->sums);
     tree->sums = calloc(tree->count, sizeof *tree->sums);
     tree->parts->sums_room = tree->count;

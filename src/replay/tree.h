@@ -56,7 +56,7 @@ int hak_tree_add(hak_tree *tree, hak_stacks *stacks, const hak_profile *profile,
  * memory. */
 bool hak_tree_expand(hak_tree *tree, uint32_t node);
 
-/* Fills `sums`; false: no memory. Before: everything is added. */
+/* Fills `sums`; false: no memory. Once, when everything is added. */
 bool hak_tree_sum(hak_tree *tree);
 
 hak_weights hak_weights_of(const hak_usage *usage);

@@ -1,11 +1,16 @@
 /* record_put.c: see record_put.h. */
 #include "trace/record_put.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "core/base/bits.h"
 #include "trace/record_modules.h"
 #include "trace/trace_format.h"
+
+enum { FOLDER_MAX = 512 }; /* of a folder's path: stacks are small; longer ones are left out */
 
 static HAK_COLD void put_learned(hak_thread *self)
 {
@@ -153,9 +158,29 @@ void hak_put_row(hak_thread *self, uintptr_t pc, hak_frame_row row)
     put_plain(self, HAK_RECORD_ROW, body, 2);
 }
 
+/* What stands before a path that the program gave relative to its folder, "./plugin.so", to be found later
+ * and from elsewhere: the folder and "/"; its length, 0 where nothing does. */
+static size_t folder_of(const char *path, char *out, size_t room)
+{
+    if (path[0] == '/' || strchr(path, '/') == NULL)
+        return 0;
+    int kept = errno;
+    long n = syscall(SYS_getcwd, out, room); /* with its terminating zero */
+    errno = kept;
+    if (n < 2 || out[0] != '/')
+        return 0;
+    out[n - 1] = '/';
+    return (size_t)n;
+}
+
 void hak_put_module_load(hak_thread *self, const hak_module_seen *module)
 {
-    size_t path_bytes = strnlen(module->path, HAK_MODULE_PATH_MAX);
+    char folder[FOLDER_MAX];
+    size_t name_bytes = strnlen(module->path, HAK_MODULE_PATH_MAX);
+    size_t folder_bytes = folder_of(module->path, folder, sizeof folder);
+    if (folder_bytes + name_bytes > HAK_MODULE_PATH_MAX)
+        folder_bytes = 0;
+    size_t path_bytes = folder_bytes + name_bytes;
     size_t path_words = (path_bytes + 7) / 8;
     size_t words = HAK_RECORD_MODULE_WORDS + path_words;
     uint64_t *at = hak_reserve(self, words, HAK_WEIGHT_TABLE);
@@ -171,7 +196,9 @@ void hak_put_module_load(hak_thread *self, const hak_module_seen *module)
     at[4] = path_bytes | (uint64_t)id_bytes << 32;
     if (id_bytes != 0)
         memcpy(&at[5], module->build_id, id_bytes);
-    memcpy(&at[HAK_RECORD_MODULE_WORDS], module->path, path_bytes);
+    char *path = (char *)&at[HAK_RECORD_MODULE_WORDS];
+    memcpy(path, folder, folder_bytes);
+    memcpy(path + folder_bytes, module->path, name_bytes);
     hak_publish(self, words);
 }
 

@@ -168,3 +168,26 @@ assert t["walks_checked"] > 100 and t["walks_wrong"] == 0'
   [ "$status" -eq 0 ]
   [[ "$output" == *"jq "*" 0 of "* ]]
 }
+
+@test "a library opened by a relative path is recorded where it lies" {
+    mkdir there
+    echo '#include <stdlib.h>
+void *plugin_take(void) { return malloc(100); }' > plugin.c
+    gcc -g -shared -fPIC -o there/plugin.so plugin.c
+    cat > opens.c <<'END'
+#include <dlfcn.h>
+int main(void)
+{
+    void *library = dlopen("./there/plugin.so", RTLD_NOW);
+    void *(*take)(void) = (void *(*)(void))dlsym(library, "plugin_take");
+    int ok = take() != 0;
+    dlclose(library);
+    return !ok;
+}
+END
+    gcc -o opens opens.c
+    "$HAKMEM_BIN/hakmem-trace" -q -o opens.gz ./opens
+    cd /
+    run "$HAKMEM_BIN/hakmem-report" --top=0 "$BATS_TEST_TMPDIR/opens.gz"
+    [[ "$output" == *"plugin_take"*"plugin.c:2"* ]]
+}
