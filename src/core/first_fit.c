@@ -14,72 +14,77 @@ typedef struct tree {
     uint32_t low; /* all slots below are somebody's */
 } tree;
 
-static hak_superslab *first_supers[FIRST_SLOTS];
-static uint8_t first_fits[2 * FIRST_SLOTS];
-static tree all = {first_supers, first_fits, FIRST_SLOTS, 0};
+static hak_superslab *first_supers[2][FIRST_SLOTS];
+static uint8_t first_fits[2][2 * FIRST_SLOTS];
+static tree trees[2] = {{first_supers[false], first_fits[false], FIRST_SLOTS, 0},
+                        {first_supers[true], first_fits[true], FIRST_SLOTS, 0}}; /* by hak_superslab.bulk */
 
 static size_t tree_bytes(uint32_t slots)
 {
     return slots * (sizeof(hak_superslab *) + 2 * sizeof(uint8_t));
 }
 
-static bool grow(void)
+static bool grow(tree *t)
 {
-    uint32_t slots = all.slots * 2;
+    uint32_t slots = t->slots * 2;
     hak_superslab **supers = hak_os_map(tree_bytes(slots), HAK_OS_PAGE_BYTES);
     if (supers == NULL)
         return false;
     uint8_t *fits = (uint8_t *)(supers + slots);
-    memcpy(supers, all.supers, all.slots * sizeof *supers);
-    memcpy(fits + slots, all.fits + all.slots, all.slots);
+    memcpy(supers, t->supers, t->slots * sizeof *supers);
+    memcpy(fits + slots, t->fits + t->slots, t->slots);
     for (uint32_t i = slots - 1; i != 0; i--)
         fits[i] = fits[2 * i] > fits[2 * i + 1] ? fits[2 * i] : fits[2 * i + 1];
-    if (all.supers != first_supers)
-        hak_os_unmap(all.supers, tree_bytes(all.slots));
-    all = (tree){supers, fits, slots, all.low};
+    if (t->slots != FIRST_SLOTS)
+        hak_os_unmap(t->supers, tree_bytes(t->slots));
+    *t = (tree){supers, fits, slots, t->low};
     return true;
 }
 
 bool hak_first_fit_add(hak_superslab *super)
 {
-    while (all.low < all.slots && all.supers[all.low] != NULL)
-        all.low++;
-    if (all.low == all.slots && !grow())
+    tree *t = &trees[super->bulk];
+    while (t->low < t->slots && t->supers[t->low] != NULL)
+        t->low++;
+    if (t->low == t->slots && !grow(t))
         return false;
-    super->slot = all.low;
-    all.supers[all.low] = super;
+    super->slot = t->low;
+    t->supers[t->low] = super;
     return true;
 }
 
 void hak_first_fit_remove(hak_superslab *super)
 {
+    tree *t = &trees[super->bulk];
     hak_first_fit_set(super, HAK_FIT_NONE);
-    all.supers[super->slot] = NULL;
-    if (super->slot < all.low)
-        all.low = super->slot;
+    t->supers[super->slot] = NULL;
+    if (super->slot < t->low)
+        t->low = super->slot;
 }
 
 void hak_first_fit_set(hak_superslab *super, unsigned fit)
 {
-    uint32_t at = all.slots + super->slot;
+    tree *t = &trees[super->bulk];
+    uint32_t at = t->slots + super->slot;
     super->fit = fit;
-    for (all.fits[at] = (uint8_t)fit; at != 1; at /= 2) {
-        uint8_t most = all.fits[at] > all.fits[at ^ 1] ? all.fits[at] : all.fits[at ^ 1];
-        if (all.fits[at / 2] == most)
+    for (t->fits[at] = (uint8_t)fit; at != 1; at /= 2) {
+        uint8_t most = t->fits[at] > t->fits[at ^ 1] ? t->fits[at] : t->fits[at ^ 1];
+        if (t->fits[at / 2] == most)
             break;
-        all.fits[at / 2] = most;
+        t->fits[at / 2] = most;
     }
 }
 
-hak_superslab *hak_first_fit_find(unsigned fit)
+hak_superslab *hak_first_fit_find(unsigned fit, bool bulk)
 {
+    const tree *t = &trees[bulk];
     uint32_t at = 1;
-    if (all.fits[at] < fit)
+    if (t->fits[at] < fit)
         return NULL;
-    while (at < all.slots) {
+    while (at < t->slots) {
         at *= 2;
-        if (all.fits[at] < fit)
+        if (t->fits[at] < fit)
             at++;
     }
-    return all.supers[at - all.slots];
+    return t->supers[at - t->slots];
 }

@@ -19,8 +19,10 @@
 #define LIST_MAX_COUNT    UINT16_MAX
 #define KEEP_COUNT        32 /* blocks of other heaps that are kept, of each class, at most */
 #define LIST_POLICY_BYTES                                                                                    \
-    (256u << 10)   /* what a policy may let a list of one class hold at first, at most                       \
-                    */
+    (256u << 10) /* what a policy may let a list of one class hold at first, at most                         \
+                  */
+#define BULK_SLABS                                                                                           \
+    4 /* a class that takes more will fill what it takes; what is half used is a small part then */
 #define CALM_MAX 4 /* a list may outgrow its limit up to 2^this times before the next look */
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
@@ -151,9 +153,11 @@ static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
 {
     const hak_class *entry = &hak_classes.of[class_index];
     bool zeroed;
-    hak_slab *slab = hak_pool_take(entry->units, true, &zeroed);
+    hak_run_use use = heap->slabs_taken[class_index] < BULK_SLABS ? HAK_RUN_SLAB : HAK_RUN_BULK;
+    hak_slab *slab = hak_pool_take(entry->units, use, &zeroed);
     if (slab == NULL)
         return NULL;
+    heap->slabs_taken[class_index] = (uint8_t)(heap->slabs_taken[class_index] + (use == HAK_RUN_SLAB));
     size_t head_bytes = (size_t)(slab->start - (char *)hak_superslab_of(slab)) & (HAK_UNIT_BYTES - 1);
     slab->kind = HAK_SLAB_BLOCKS;
     slab->block_bytes = entry->block_bytes;

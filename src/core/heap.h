@@ -124,6 +124,7 @@ typedef struct hak_heap {
     _Atomic uint64_t counters[HAK_HEAP_COUNTER_COUNT]; /* written by the owner */
     uint8_t leader[HAK_CLASS_MAX]; /* class whose list serves the requests of a class: at last its own */
     uint16_t shared_bytes[HAK_CLASS_MAX];           /* about what a class has taken from another's list */
+    uint8_t slabs_taken[HAK_CLASS_MAX];             /* by class, as far as it matters (slab_new) */
     alignas(HAK_CACHE_LINE) _Atomic uint32_t state; /* hak_heap_state; a line that freers only read */
     uint32_t number;                                /* of the heap, for outboxes */
     struct hak_heap *all_next;

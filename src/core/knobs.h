@@ -33,7 +33,7 @@
     X(PURGE_KEEP_PERCENT, "purge_keep_percent", 25, 0, 400, LINEAR, PURGE, "idle bytes kept, of live bytes") \
     X(THP, "thp", 1, 0, 2, ENUM, THP, "huge pages: 0 off, 1 auto, 2 on")                                     \
     X(THP_FIRST_BYTES, "thp_first_bytes", 64 << 20, 0, 1 << 30, LOG, THP,                                    \
-      "bytes of SuperSlabs before auto uses huge pages")                                                     \
+      "bytes of SuperSlabs before auto uses huge pages for slabs of which there are many")                   \
     X(REALLOC_SLACK_PERCENT, "realloc_slack_percent", 0, 0, 25, LINEAR, SLACK,                               \
       "room left by a growing realloc")                                                                      \
     X(BIGCACHE_KEEP_PERCENT, "bigcache_keep_percent", 100, 0, 400, LINEAR, LARGE,                            \
@@ -49,7 +49,7 @@
     X(TINY_CACHE_TOTAL_BYTES, "tiny_cache_total_bytes", 16 << 20, 0, 1 << 28, LOG, TINY,                     \
       "bytes by which the lists of a thread may grow where they prove too short")                            \
     X(THP_KNOWN_BYTES, "thp_known_bytes", 0, 0, 1ll << 34, LOG, THP,                                         \
-      "bytes of SuperSlabs known to be wanted: auto uses huge pages there from the start")
+      "bytes of such slabs known to be wanted: auto uses huge pages there from the start")
 
 typedef enum hak_knob {
 #define X(name, text, def, min, max, scale, family, help) HAK_KNOB_##name,

@@ -50,7 +50,7 @@ void *hak_mid_take(hak_heap *heap, size_t bytes, bool zero)
     void *kept = heap != NULL ? hak_mid_recall(heap, bytes) : NULL;
     if (kept != NULL)
         return zero ? memset(kept, 0, bytes) : kept;
-    hak_slab *run = hak_pool_take(units, false, &zeroed);
+    hak_slab *run = hak_pool_take(units, HAK_RUN_MID, &zeroed);
     if (run == NULL)
         return NULL;
     run->kind = HAK_SLAB_MID;

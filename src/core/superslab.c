@@ -26,11 +26,13 @@ hak_lock hak_pool_lock = HAK_LOCK_INIT(HAK_RANK_POOL);
 static hak_superslab *all_supers;
 static hak_superslab *dirty_first, *dirty_last;
 static size_t super_count;
+static size_t bulk_count;  /* of them with huge pages */
 static size_t empty_count; /* SuperSlabs without a used unit */
 static size_t used_bytes;
 static size_t dirty_bytes;
-static size_t regret_bytes; /* kept besides: given back and soon wanted again */
-static size_t purged_bytes; /* given back since purged_ns less REGRET_NS, not wanted since */
+static size_t bulk_dirty_bytes; /* of them in bulk SuperSlabs */
+static size_t regret_bytes;     /* kept besides: given back and soon wanted again */
+static size_t purged_bytes;     /* given back since purged_ns less REGRET_NS, not wanted since */
 static uint64_t purged_ns;
 
 static unsigned fit_of(uint32_t free_units)
@@ -47,6 +49,12 @@ static unsigned fit_of(uint32_t free_units)
 static uint32_t mask_of(unsigned first, unsigned units)
 {
     return (units == HAK_UNITS ? ALL_UNITS : (1u << units) - 1) << first;
+}
+
+static void count_dirty(const hak_superslab *super, ptrdiff_t bytes)
+{
+    dirty_bytes += (size_t)bytes;
+    bulk_dirty_bytes += super->bulk ? (size_t)bytes : 0;
 }
 
 static void dirty_unlink(hak_superslab *super)
@@ -78,44 +86,49 @@ static void dirty_link_last(hak_superslab *super, uint64_t now_ns)
     super->dirty_linked = true;
 }
 
-/* Small programs pay for huge pages with memory they never asked for, so automatic use starts behind
- * thp_first_bytes, so many for each thread, but for what is known to be wanted (thp_known_bytes); and so do
- * page runs, of which a program may write the ends only, so it is for SuperSlabs that begin with a slab.
- * Without the feature the kernel's own setting stands. Before anything is written to the chunk: where one OS
- * page is there, the kernel makes no huge page any more. */
-static bool advise(void *chunk, bool slab)
+/* Small programs pay for huge pages with memory they never asked for. So automatic use starts behind
+ * thp_first_bytes, so many for each thread, but for what is known to be wanted (thp_known_bytes); and it is
+ * for slabs of which there are many: all else lies apart, in small pages. */
+static bool bulk_wanted(void)
 {
-    if (!hak_feature_on(HAK_FEATURE_THP))
+    if (!hak_feature_on(HAK_FEATURE_THP) || hak_opt.knobs[HAK_KNOB_THP] != HAK_THP_MODE_AUTO)
         return false;
-    int64_t mode = hak_opt.knobs[HAK_KNOB_THP];
-    size_t from_bytes = super_count * HAK_SUPERSLAB_BYTES;
     size_t heaps = atomic_load_explicit(&hak_process_counters[HAK_COUNT_HEAP_NEW], memory_order_relaxed);
-    bool wanted = from_bytes >= hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES) * (heaps > 1 ? heaps : 1) ||
-                  from_bytes + HAK_SUPERSLAB_BYTES <= hak_knob_bytes(HAK_KNOB_THP_KNOWN_BYTES);
-    bool huge = mode == HAK_THP_MODE_ON || (mode == HAK_THP_MODE_AUTO && slab && wanted);
-    hak_os_advise_huge(chunk, HAK_SUPERSLAB_BYTES, huge);
-    hak_count(huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
-    return huge;
+    size_t first = hak_knob_bytes(HAK_KNOB_THP_FIRST_BYTES) * (heaps > 1 ? heaps : 1);
+    return super_count * HAK_SUPERSLAB_BYTES >= first ||
+           (bulk_count + 1) * HAK_SUPERSLAB_BYTES <= hak_knob_bytes(HAK_KNOB_THP_KNOWN_BYTES);
 }
 
-static hak_superslab *super_new(bool slab)
+/* Without the feature the kernel's own setting stands. Before anything is written to the chunk: where one OS
+ * page is there, the kernel makes no huge page any more. */
+static void advise(void *chunk, bool bulk)
+{
+    if (!hak_feature_on(HAK_FEATURE_THP))
+        return;
+    bool huge = bulk || hak_opt.knobs[HAK_KNOB_THP] == HAK_THP_MODE_ON;
+    hak_os_advise_huge(chunk, HAK_SUPERSLAB_BYTES, huge);
+    hak_count(huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
+}
+
+static hak_superslab *super_new(bool bulk)
 {
     hak_superslab *super = hak_chunk_take();
     if (super == NULL)
         return NULL;
-    bool huge = advise(super, slab);
+    advise(super, bulk);
+    super->bulk = bulk;
     if (!hak_first_fit_add(super)) {
         hak_chunk_give(super);
         return NULL;
     }
     hak_count(HAK_COUNT_SUPERSLAB_NEW, 1);
-    super->huge = huge;
     super->free_units = ALL_UNITS;
     super->all_next = all_supers;
     if (all_supers != NULL)
         all_supers->all_prev = super;
     all_supers = super;
     super_count++;
+    bulk_count += bulk;
     empty_count++;
     hak_first_fit_set(super, fit_of(super->free_units));
     hak_page_map_set(super, 1, HAK_CHUNK_SUPERSLAB);
@@ -129,7 +142,7 @@ static size_t super_unmap(hak_superslab *super)
     size_t resident = (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
     hak_page_map_set(super, 1, HAK_CHUNK_FOREIGN);
     dirty_unlink(super);
-    dirty_bytes -= resident;
+    count_dirty(super, -(ptrdiff_t)resident);
     hak_first_fit_remove(super);
     if (super->all_prev != NULL)
         super->all_prev->all_next = super->all_next;
@@ -138,6 +151,7 @@ static size_t super_unmap(hak_superslab *super)
     if (super->all_next != NULL)
         super->all_next->all_prev = super->all_prev;
     super_count--;
+    bulk_count -= super->bulk;
     empty_count--;
     hak_chunk_give(super);
     hak_count(HAK_COUNT_SUPERSLAB_FREED, 1);
@@ -163,7 +177,7 @@ static size_t purge_super(hak_superslab *super)
         hak_count(HAK_COUNT_UNIT_PURGE, 1);
         if (hak_os_purge(from, bytes)) {
             super->dirty_units &= ~mask;
-            dirty_bytes -= units * HAK_UNIT_BYTES;
+            count_dirty(super, -(ptrdiff_t)(units * HAK_UNIT_BYTES));
             purged += bytes;
         }
         dirty &= ~mask;
@@ -231,10 +245,21 @@ static unsigned find_run(uint32_t free_units, unsigned units)
     return (unsigned)__builtin_ctz(runs);
 }
 
-static hak_superslab *find_super(unsigned units, bool slab)
+/* Bulk fills the SuperSlabs that are for it, and when no more of them are wanted, goes where all else goes.
+ * All else takes from those, too, once enough of them was used and is free. */
+static hak_superslab *find_super(unsigned units, hak_run_use use)
 {
-    hak_superslab *super = hak_first_fit_find(slab && units == 1 ? HAK_FIT_UNIT_0 : HAK_FIT_RUN(units));
-    return super != NULL ? super : super_new(slab);
+    unsigned fit = use != HAK_RUN_MID && units == 1 ? HAK_FIT_UNIT_0 : HAK_FIT_RUN(units);
+    hak_superslab *super = NULL;
+    if (use == HAK_RUN_BULK || bulk_dirty_bytes >= HAK_SUPERSLAB_BYTES)
+        super = hak_first_fit_find(fit, true);
+    if (super == NULL && use == HAK_RUN_BULK && bulk_wanted())
+        super = super_new(true);
+    if (super == NULL)
+        super = hak_first_fit_find(fit, false);
+    if (super == NULL)
+        super = super_new(false);
+    return super != NULL ? super : hak_first_fit_find(fit, true);
 }
 
 /* The entries of units that are the caller's, without the lock: other threads write to the same SuperSlab's
@@ -268,7 +293,7 @@ static bool claim(hak_superslab *super, unsigned first, unsigned units)
     bool zeroed = (super->dirty_units & mask) == 0;
     if (super->free_units == ALL_UNITS)
         empty_count--;
-    dirty_bytes -= (size_t)__builtin_popcount(super->dirty_units & mask) * HAK_UNIT_BYTES;
+    count_dirty(super, -(ptrdiff_t)((size_t)__builtin_popcount(super->dirty_units & mask) * HAK_UNIT_BYTES));
     super->free_units &= ~mask;
     super->dirty_units &= ~mask;
     if (super->dirty_units == 0)
@@ -278,13 +303,13 @@ static bool claim(hak_superslab *super, unsigned first, unsigned units)
     return zeroed;
 }
 
-hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed)
+hak_slab *hak_pool_take(unsigned units, hak_run_use use, bool *zeroed)
 {
     hak_lock_take(&hak_pool_lock);
     hak_slab *run = NULL;
-    hak_superslab *super = find_super(units, slab);
+    hak_superslab *super = find_super(units, use);
     if (super != NULL) {
-        uint32_t usable = slab && units == 1 ? super->free_units : super->free_units & ~1u;
+        uint32_t usable = use != HAK_RUN_MID && units == 1 ? super->free_units : super->free_units & ~1u;
         unsigned first = find_run(usable, units);
         *zeroed = claim(super, first, units);
         if (*zeroed)
@@ -302,7 +327,7 @@ static void release(hak_superslab *super, unsigned first, unsigned units, uint64
     uint32_t mask = mask_of(first, units);
     super->free_units |= mask;
     super->dirty_units |= mask;
-    dirty_bytes += units * HAK_UNIT_BYTES;
+    count_dirty(super, (ptrdiff_t)(units * HAK_UNIT_BYTES));
     used_bytes -= units * HAK_UNIT_BYTES;
     dirty_link_last(super, now_ns);
     hak_first_fit_set(super, fit_of(super->free_units));
@@ -398,14 +423,17 @@ void hak_pool_visit(void (*visit)(hak_superslab *super, void *context), void *co
 unsigned hak_pool_check(void (*fault)(const char *text, const void *at))
 {
     unsigned faults = 0;
-    size_t supers = 0, used = 0, dirty = 0, empty = 0;
+    size_t supers = 0, bulk = 0, used = 0, dirty = 0, bulk_dirty = 0, empty = 0;
 #define EXPECT(cond, at) ((cond) ? (void)0 : (faults++, fault("pool: not " #cond, (at))))
     hak_lock_take(&hak_pool_lock);
     for (hak_superslab *super = all_supers; super != NULL; super = super->all_next) {
         supers++;
+        bulk += super->bulk;
         empty += super->free_units == ALL_UNITS;
         used += HAK_UNITS * HAK_UNIT_BYTES - (size_t)__builtin_popcount(super->free_units) * HAK_UNIT_BYTES;
-        dirty += (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+        size_t dirty_here = (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+        dirty += dirty_here;
+        bulk_dirty += super->bulk ? dirty_here : 0;
         EXPECT((super->dirty_units & ~super->free_units) == 0, super);
         EXPECT(super->fit == fit_of(super->free_units), super);
         EXPECT(hak_page_map_kind(super) == HAK_CHUNK_SUPERSLAB, super);
@@ -417,9 +445,11 @@ unsigned hak_pool_check(void (*fault)(const char *text, const void *at))
         }
     }
     EXPECT(supers == super_count, NULL);
+    EXPECT(bulk == bulk_count, NULL);
     EXPECT(empty == empty_count, NULL);
     EXPECT(used == used_bytes, NULL);
     EXPECT(dirty == dirty_bytes, NULL);
+    EXPECT(bulk_dirty == bulk_dirty_bytes, NULL);
     hak_lock_give(&hak_pool_lock);
 #undef EXPECT
     return faults;

@@ -80,7 +80,7 @@ typedef struct hak_superslab {
     uint64_t dirty_since_ns;
     struct hak_superslab *all_prev, *all_next;     /* every SuperSlab */
     struct hak_superslab *dirty_prev, *dirty_next; /* longest idle first */
-    bool huge;
+    bool bulk; /* with huge pages, for slabs of classes that fill what they take */
     alignas(128) hak_slab slabs[HAK_UNITS];
 } hak_superslab;
 
@@ -117,10 +117,17 @@ HAK_INLINE char *hak_unit_address(const hak_superslab *super, unsigned unit)
     return (char *)super + unit * HAK_UNIT_BYTES + (unit == 0 ? HAK_FIRST_UNIT_START : 0);
 }
 
+/* What a run of units is for. */
+typedef enum hak_run_use {
+    HAK_RUN_MID,  /* a page run, of which a program may write the ends only */
+    HAK_RUN_SLAB, /* the first slabs of a class, perhaps the only ones */
+    HAK_RUN_BULK, /* one more of many: all of it will be used */
+} hak_run_use;
+
 /* A run of units (1 … HAK_RUN_MAX_UNITS), kind FREE, to be filled in by the caller; NULL with ENOMEM. The
  * entry's unit_first, units and start are set, the same in the further entries. Only single units for slabs
- * may be unit 0 (`slab`). *zeroed: the bytes are known to be zero. */
-hak_slab *hak_pool_take(unsigned units, bool slab, bool *zeroed);
+ * may be unit 0. *zeroed: the bytes are known to be zero. */
+hak_slab *hak_pool_take(unsigned units, hak_run_use use, bool *zeroed);
 
 /* Gives a run back; clears its entries. */
 void hak_pool_give(hak_slab *run);

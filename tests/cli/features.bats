@@ -79,12 +79,13 @@ for _ in range(2500):
     ctypes.memset(libc.malloc(8192), 1, 8192)
 print([line.split()[1] for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages")][0])
 EOF
-  held() { LD_PRELOAD="$HAKMEM_LIB/libhakmem.so" HAKMEM_KNOB_thp_first_bytes=$1 python3 held.py; }
-  [ "$(held 1g)" -eq 0 ]
-  all=$(held 0)
-  auto=$(held 10m)
-  echo "$all KiB from the first byte, $auto from 10 MiB on"
-  [ "$all" -ge 16384 ] && [ "$auto" -ge 4096 ] && [ "$auto" -lt "$all" ]
+  held() { LD_PRELOAD="$HAKMEM_LIB/libhakmem.so" HAKMEM_KNOB_thp_first_bytes=$1 HAKMEM_KNOB_thp_known_bytes=$2 python3 held.py; }
+  [ "$(held 1g 0)" -eq 0 ]
+  all=$(held 0 0)
+  auto=$(held 10m 0)
+  known=$(held 1g 9m)
+  echo "$all KiB from the first byte, $auto from 10 MiB on, $known of 9 MiB that are known to be wanted"
+  [ "$all" -ge 16384 ] && [ "$auto" -ge 4096 ] && [ "$auto" -lt "$all" ] && [ "$known" -eq 8192 ]
 }
 
 @test "automatic huge pages need blocks that are written as a whole" {

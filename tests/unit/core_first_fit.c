@@ -42,10 +42,10 @@ static void come_or_go(unsigned i)
 static void finds_the_first(void **state)
 {
     (void)state;
-    assert_null(hak_first_fit_find(HAK_FIT_UNIT_0));
+    assert_null(hak_first_fit_find(HAK_FIT_UNIT_0, false));
     for (unsigned i = 0; i < SUPERS; i++)
         come_or_go(i);
-    assert_null(hak_first_fit_find(HAK_FIT_UNIT_0));
+    assert_null(hak_first_fit_find(HAK_FIT_UNIT_0, false));
     for (unsigned step = 0; step < STEPS; step++) {
         unsigned i = draw(SUPERS);
         if (!there[i] || draw(8) == 0)
@@ -53,7 +53,7 @@ static void finds_the_first(void **state)
         if (there[i]) /* mostly full, so that the first one is not always slot 0 */
             hak_first_fit_set(&supers[i], draw(40) == 0 ? draw(HAK_FIT_RUN(HAK_RUN_MAX_UNITS) + 1) : 0);
         unsigned fit = 1 + draw(HAK_FIT_RUN(HAK_RUN_MAX_UNITS));
-        assert_ptr_equal(hak_first_fit_find(fit), look(fit));
+        assert_ptr_equal(hak_first_fit_find(fit, false), look(fit));
     }
 }
 

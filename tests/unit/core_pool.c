@@ -13,10 +13,20 @@
 #include "core/alloc.h"
 #include "core/heap.h"
 #include "core/include/hakmem.h"
+#include "core/options.h"
 #include "core/secure.h"
 #include "core/superslab.h"
 
 #define RUNS 200
+
+static uint64_t counter(const char *name)
+{
+    for (unsigned i = 0; i < hakmem_counter_count(); i++)
+        if (strcmp(hakmem_counter_name(i), name) == 0)
+            return hakmem_counter_value(i);
+    fail_msg("no counter %s", name);
+    return 0;
+}
 
 static void runs_are_disjoint(void **state)
 {
@@ -28,7 +38,7 @@ static void runs_are_disjoint(void **state)
         random = random * 1103515245u + 12345u;
         unsigned units = 1 + (random >> 16) % HAK_RUN_MAX_UNITS;
         bool zeroed;
-        runs[i] = hak_pool_take(units, false, &zeroed);
+        runs[i] = hak_pool_take(units, HAK_RUN_MID, &zeroed);
         assert_non_null(runs[i]);
         assert_int_equal(runs[i]->units, units);
         assert_int_equal((uintptr_t)runs[i]->start % HAK_UNIT_BYTES, 0);
@@ -53,7 +63,7 @@ static void runs_grow_and_shrink(void **state)
 {
     (void)state;
     bool zeroed;
-    hak_slab *run = hak_pool_take(HAK_RUN_MAX_UNITS, false, &zeroed);
+    hak_slab *run = hak_pool_take(HAK_RUN_MAX_UNITS, HAK_RUN_MID, &zeroed);
     assert_non_null(run);
     assert_false(hak_pool_grow(run, HAK_RUN_MAX_UNITS + 1));
     hak_pool_shrink(run, 3);
@@ -78,7 +88,7 @@ static uint64_t take_and_give(void)
     hak_slab *runs[TURN_RUNS];
     bool zeroed;
     for (unsigned i = 0; i < TURN_RUNS; i++)
-        assert_non_null(runs[i] = hak_pool_take(HAK_RUN_MAX_UNITS, false, &zeroed));
+        assert_non_null(runs[i] = hak_pool_take(HAK_RUN_MAX_UNITS, HAK_RUN_MID, &zeroed));
     uint64_t before = hak_process_counters[HAK_COUNT_PURGE_BYTES];
     for (unsigned i = 0; i < TURN_RUNS; i++)
         hak_pool_give(runs[i]);
@@ -109,6 +119,43 @@ static void what_is_wanted_again_stays(void **state)
     assert_int_equal(hak_process_counters[HAK_COUNT_PURGE_REGRET], regret);
     assert_in_range(hak_pool_info_get().dirty_bytes, 0, first_kept + TURN_BYTES / 10);
     hak_trim();
+    assert_int_equal(hakmem_check(), 0);
+}
+
+/* What is known to be wanted gets huge pages, as far as it is known, and nothing else lies there until it was
+ * freed. */
+static void bulk_lies_apart(void **state)
+{
+    (void)state;
+    enum { KNOWN = 3, SUPERS = KNOWN + 1 };
+    hak_slab *bulk[SUPERS * HAK_UNITS];
+    bool zeroed;
+    int64_t before = hak_opt.knobs[HAK_KNOB_THP_KNOWN_BYTES];
+    hak_opt.knobs[HAK_KNOB_THP_KNOWN_BYTES] = KNOWN * (int64_t)HAK_SUPERSLAB_BYTES + 1;
+    uint64_t huge = counter("thp_on");
+    for (unsigned i = 0; i < SUPERS * HAK_UNITS; i++) {
+        bulk[i] = hak_pool_take(1, HAK_RUN_BULK, &zeroed);
+        assert_int_equal(hak_superslab_of(bulk[i])->bulk, i < KNOWN * HAK_UNITS);
+    }
+    assert_int_equal(counter("thp_on"), huge + KNOWN);
+    assert_int_equal(hakmem_check(), 0);
+
+    hak_pool_give(bulk[0]);
+    hak_slab *run = hak_pool_take(1, HAK_RUN_SLAB, &zeroed);
+    assert_false(hak_superslab_of(run)->bulk);
+    hak_pool_give(run);
+    for (unsigned i = 1; i < HAK_UNITS; i++)
+        hak_pool_give(bulk[i]);
+    run = hak_pool_take(3, HAK_RUN_MID, &zeroed);
+    assert_true(hak_superslab_of(run)->bulk);
+    assert_int_equal(hakmem_check(), 0);
+
+    hak_pool_give(run);
+    for (unsigned i = HAK_UNITS; i < SUPERS * HAK_UNITS; i++)
+        hak_pool_give(bulk[i]);
+    hak_pool_trim();
+    assert_int_equal(hakmem_check(), 0);
+    hak_opt.knobs[HAK_KNOB_THP_KNOWN_BYTES] = before;
 }
 
 static void blocks_of_a_slab(void **state)
@@ -127,15 +174,6 @@ static void blocks_of_a_slab(void **state)
     assert_false(hak_heap_holds(slab, (hak_block *)block));
     free(freed);
     assert_true(hak_heap_holds(slab, freed));
-}
-
-static uint64_t counter(const char *name)
-{
-    for (unsigned i = 0; i < hakmem_counter_count(); i++)
-        if (strcmp(hakmem_counter_name(i), name) == 0)
-            return hakmem_counter_value(i);
-    fail_msg("no counter %s", name);
-    return 0;
 }
 
 #define CROWD 2000
@@ -338,6 +376,7 @@ int main(void)
         cmocka_unit_test(runs_are_disjoint),
         cmocka_unit_test(runs_grow_and_shrink),
         cmocka_unit_test(what_is_wanted_again_stays),
+        cmocka_unit_test(bulk_lies_apart),
         cmocka_unit_test(blocks_of_a_slab),
         cmocka_unit_test(remote_frees_come_home),
         cmocka_unit_test(wanted_blocks_are_kept),
