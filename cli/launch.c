@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -16,6 +17,7 @@
 #define LINE_BYTES     256
 #define SEGMENTS_MAX   128
 #define DEFAULT_SEARCH "/usr/local/bin:/usr/bin:/bin"
+#define RECORDER       "libhakmem-trace.so"
 
 static int refuse(launch_program *program, int code, const char *why)
 {
@@ -197,13 +199,22 @@ int launch_find(const char *name, launch_program *program)
 
 /* ---- the library ---- */
 
+/* Where this command lies; "" where nobody knows. Not everybody has /proc. */
+static void find_self(char self[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", self, PATH_MAX - 1);
+    self[n > 0 ? n : 0] = 0;
+    const char *started_as = (const char *)getauxval(AT_EXECFN);
+    if (n <= 0 && (started_as == NULL || realpath(started_as, self) == NULL))
+        self[0] = 0;
+}
+
 static bool find_library(const char *file, char *path)
 {
     static const char *const places[] = {"", "../lib", ("../" HAKMEM_LIBDIR)};
     char self[PATH_MAX];
     char candidate[PATH_MAX + 64];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = 0;
+    find_self(self);
     char *slash = strrchr(self, '/');
     if (slash != NULL)
         *slash = 0;
@@ -221,19 +232,32 @@ static bool find_library(const char *file, char *path)
     return false;
 }
 
-/* In front of what is preloaded already. False: a path that LD_PRELOAD cannot hold, or no memory. */
-static bool put_first(const char *library)
+/* How much of the list comes before the library: nothing, but for our recorder, which sees only the calls
+ * that come to it before they come to an allocator. */
+static size_t place_in(const char *list, const char *library)
 {
-    const char *before = getenv("LD_PRELOAD");
+    const char *recorder = strstr(list, RECORDER);
+    return recorder == NULL || strstr(library, RECORDER) != NULL
+               ? 0
+               : (size_t)(recorder - list) + strcspn(recorder, " :");
+}
+
+/* Beside what is preloaded already. False: a path that LD_PRELOAD cannot hold, or no memory. */
+static bool put_in(const char *library)
+{
+    const char *list = getenv("LD_PRELOAD");
     if (strpbrk(library, " :") != NULL)
         return false;
-    if (before == NULL || *before == 0)
+    if (list == NULL || *list == 0)
         return setenv("LD_PRELOAD", library, 1) == 0;
-    size_t room = strlen(library) + strlen(before) + 2;
+    size_t room = strlen(library) + strlen(list) + 2, place = place_in(list, library);
     char *both = malloc(room);
     if (both == NULL)
         return false;
-    snprintf(both, room, "%s:%s", library, before);
+    if (place == 0)
+        snprintf(both, room, "%s:%s", library, list);
+    else
+        snprintf(both, room, "%.*s:%s%s", (int)place, list, library, list + place);
     bool done = setenv("LD_PRELOAD", both, 1) == 0;
     free(both);
     return done;
@@ -246,7 +270,7 @@ bool launch_preload(const char *file, launch_program *program)
                  "%s is missing; it belongs beside this command or into ../lib", file);
         return false;
     }
-    if (!put_first(program->library)) {
+    if (!put_in(program->library)) {
         snprintf(program->reason, sizeof program->reason,
                  "'%s' cannot be preloaded: LD_PRELOAD takes no path with a space or colon in it",
                  program->library);

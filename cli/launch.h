@@ -23,8 +23,8 @@ typedef struct launch_program {
 int launch_find(const char *name, launch_program *program);
 
 /* Finds one of our libraries (beside this command, in the library folder next to it, or where it was
- * installed) and puts it in front of LD_PRELOAD in our environment. False, with the reason filled in: it is
- * missing, or its path is one that LD_PRELOAD cannot hold. */
+ * installed) and puts it in front of LD_PRELOAD in our environment, behind our recorder. False, with the
+ * reason filled in: it is missing, or its path is one that LD_PRELOAD cannot hold. */
 bool launch_preload(const char *file, launch_program *program);
 
 /* Asks the program's loader whether it would map that library (its listing mode runs nothing of the program).

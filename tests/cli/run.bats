@@ -50,6 +50,22 @@ setup() {
   [ "$(hakmem-run ./script 'one word' two)" = "2 one word two" ]
 }
 
+@test "under the recorder: it stays in front of the allocator, and sees all calls" {
+  hakmem-trace -q -o t.gz hakmem-run sh -c 'echo "$LD_PRELOAD"' >out
+  [[ "$(cat out)" == *libhakmem-trace.so:*libhakmem.so ]]
+  hakmem-trace -q -o u.gz hakmem-run jq -n '[range(3000)] | length' >out
+  [ "$(cat out)" = 3000 ]
+  [ "$(hakmem-report --verify u.jq.*.gz | grep -o '[0-9]* events,' | cut -d' ' -f1)" -gt 3000 ]
+}
+
+@test "where there is no /proc" {
+  unshare -m true || skip "no mount namespaces here"
+  unshare -m sh -c 'umount -l /proc && hakmem-run echo ran && hakmem-trace -q -o t.gz echo recorded' >out
+  [ "$(cat out)" = "ran
+recorded" ]
+  hakmem-report --verify t.gz
+}
+
 @test "a static program is refused with the reason" {
   echo 'int main(void){return 0;}' >s.c
   cc -static -o s s.c || skip "no static libc"
