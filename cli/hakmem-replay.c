@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/cache.h"
 #include "cli/import_view.h"
 #include "cli/replay_calibrate.h"
 #include "cli/replay_html.h"
@@ -64,29 +65,6 @@ static void show_progress(void *context, uint32_t done, uint32_t total, const ha
     fflush(stderr);
 }
 
-/* Where large workloads are kept: as asked for, or the user's cache folder, made when it is missing; "" if
- * there is none. */
-static void cache_folder(const replay_settings *s, char *folder, size_t folder_bytes)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    folder[0] = '\0';
-    if (s->cache != NULL) {
-        snprintf(folder, folder_bytes, "%s", strcmp(s->cache, "none") == 0 ? "" : s->cache);
-        return;
-    }
-    if (cache != NULL && cache[0] == '/')
-        snprintf(folder, folder_bytes, "%s", cache);
-    else if (home != NULL && home[0] == '/' && home[1] != '\0')
-        snprintf(folder, folder_bytes, "%s/.cache", home);
-    else
-        return;
-    mkdir(folder, 0700);
-    size_t len = strlen(folder);
-    snprintf(folder + len, folder_bytes - len, "/hakmem");
-    if (mkdir(folder, 0700) != 0 && access(folder, W_OK) != 0)
-        folder[0] = '\0';
-}
-
 static hak_workload *compile(const replay_settings *s, const char *path, unsigned flags, const char *folder)
 {
     hak_trace_error error = {.text = ""}, why;
@@ -117,7 +95,11 @@ static hak_workload *load(const replay_settings *s, const char *path)
     for (size_t i = 0; i < s->target_count; i++)
         if (hak_target_policy(&s->targets[i]) != NULL)
             flags |= HAK_WORKLOAD_CONTEXTS;
-    cache_folder(s, folder, sizeof folder);
+    folder[0] = '\0'; /* where large workloads are kept: as asked for, or the user's cache folder */
+    if (s->cache == NULL)
+        cache_folder(folder, sizeof folder);
+    else if (strcmp(s->cache, "none") != 0)
+        snprintf(folder, sizeof folder, "%s", s->cache);
     bool kept = folder[0] != '\0' && !(s->reader_flags & HAK_READER_PARTIAL) &&
                 hak_workload_key_of(path, s->format, s->order, flags, &key) == 0;
     hak_workload *workload = kept ? hak_workload_open(folder, &key) : NULL;

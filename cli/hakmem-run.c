@@ -2,18 +2,15 @@
  * entered, the loader maps the library, the policy is valid), sets the environment and becomes the program:
  * its exit status, signals, terminal and descriptors are its own, because no process of ours is left. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/launch.h"
+#include "cli/run_policy.h"
 #include "cli/say.h"
-#include "core/policy_format.h"
 
 #define LIBRARY "libhakmem.so"
 
@@ -95,47 +92,23 @@ static void parse(int argc, char **argv, settings *s)
     s->program = argv + optind;
 }
 
-/* The allocator would refuse the same and run on defaults; who names a policy wants to know. */
-static bool check_policy(const char *path)
+static void meet(const char *library, void *arg)
 {
-    struct stat status = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    const char *fault = fd < 0 || fstat(fd, &status) != 0 ? strerror(errno) : NULL;
-    if (fault == NULL && !S_ISREG(status.st_mode))
-        fault = "not a regular file";
-    if (fault == NULL && (status.st_size == 0 || (size_t)status.st_size > HAK_POLICY_MAX_BYTES))
-        fault = "empty, or too large for a policy";
-    if (fault == NULL) {
-        size_t bytes = (size_t)status.st_size;
-        void *at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-        fault = at == MAP_FAILED ? strerror(errno) : hak_policy_check(at, bytes);
-        if (at != MAP_FAILED)
-            munmap(at, bytes);
-    }
-    if (fd >= 0)
-        close(fd);
-    if (fault != NULL)
-        say("'%s': %s; hakmem-policy validate says more, and compile makes the form that is wanted here",
-            path, fault);
-    return fault == NULL;
+    run_policy_meets(arg, library);
 }
 
-static bool set_environment(const settings *s)
+static bool set_environment(const settings *s, const run_policy *policy)
 {
-    char policy[PATH_MAX];
     const char *mode = s->mode != NULL ? s->mode : s->policy != NULL ? "fast" : NULL;
-    if (mode != NULL && setenv("HAKMEM_MODE", mode, 1) != 0)
-        return false;
-    if (s->stats && setenv("HAKMEM_STATS", "1", 1) != 0)
-        return false;
-    /* The program may change its folder before a process it starts reads the policy. */
-    return s->policy == NULL ||
-           (realpath(s->policy, policy) != NULL && setenv("HAKMEM_POLICY", policy, 1) == 0);
+    return (mode == NULL || setenv("HAKMEM_MODE", mode, 1) == 0) &&
+           (!s->stats || setenv("HAKMEM_STATS", "1", 1) == 0) &&
+           (s->policy == NULL || setenv("HAKMEM_POLICY", policy->path, 1) == 0);
 }
 
 int main(int argc, char **argv)
 {
     static launch_program program;
+    static run_policy policy;
     settings s = {NULL, NULL, false, NULL};
     say_as("hakmem-run");
     parse(argc, argv, &s);
@@ -144,21 +117,24 @@ int main(int argc, char **argv)
         say("%s", program.reason);
         return found;
     }
-    if (s.policy != NULL && !check_policy(s.policy))
+    if (s.policy != NULL && !run_policy_open(&policy, s.policy))
         return LAUNCH_FAILED;
     if (!launch_preload(LIBRARY, &program)) {
         say("%s", program.reason);
         return LAUNCH_FAILED;
     }
-    if (!set_environment(&s)) {
-        say("cannot set the program's environment: %s", strerror(errno));
-        return LAUNCH_FAILED;
-    }
-    if (!launch_would_map(&program)) {
+    run_policy_meets(&policy, program.binary);
+    if (!launch_would_map(&program, meet, &policy)) {
         say("'%s': its loader does not map %s: the preload would have no effect", program.binary,
             program.library);
         return LAUNCH_FAILED;
     }
+    run_policy_fit(&policy);
+    if (!set_environment(&s, &policy)) {
+        say("cannot set the program's environment: %s", strerror(errno));
+        return LAUNCH_FAILED;
+    }
+    run_policy_close(&policy);
     execvp(program.path, s.program); /* a path, so nothing is searched for; it knows scripts without #! */
     int reason = errno;
     say("'%s': %s", s.program[0], strerror(reason));

@@ -279,8 +279,9 @@ bool launch_preload(const char *file, launch_program *program)
     return true;
 }
 
-/* Reads the listing to its end, so that the loader is never stopped by a full or closed pipe. */
-static bool listing_names(int fd, const char *library)
+/* Reads the listing to its end, so that the loader is never stopped by a full or closed pipe. Its lines are
+ * "name => path (address)" and "path (address)". */
+static bool listing_names(int fd, const char *library, launch_visit *visit, void *arg)
 {
     FILE *listing = fdopen(fd, "r");
     char *line = NULL;
@@ -290,14 +291,20 @@ static bool listing_names(int fd, const char *library)
         close(fd);
         return false;
     }
-    while (getline(&line, &room, listing) > 0)
-        found = found || strstr(line, library) != NULL;
+    while (getline(&line, &room, listing) > 0) {
+        char *path = strchr(line, '/'), *end = strstr(line, " (0x");
+        if (path == NULL || end == NULL || end < path)
+            continue;
+        *end = 0;
+        found = found || strcmp(path, library) == 0;
+        visit(path, arg);
+    }
     free(line);
     fclose(listing);
     return found;
 }
 
-bool launch_would_map(const launch_program *program)
+bool launch_would_map(const launch_program *program, launch_visit *visit, void *arg)
 {
     if (program->loader[0] == 0)
         return true; /* could not be looked into */
@@ -313,7 +320,7 @@ bool launch_would_map(const launch_program *program)
         _exit(LAUNCH_FAILED);
     }
     close(pipes[1]);
-    bool found = listing_names(pipes[0], program->library);
+    bool found = listing_names(pipes[0], program->library, visit, arg);
     int status = -1;
     bool listed =
         child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;

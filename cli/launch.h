@@ -27,9 +27,10 @@ int launch_find(const char *name, launch_program *program);
  * reason filled in: it is missing, or its path is one that LD_PRELOAD cannot hold. */
 bool launch_preload(const char *file, launch_program *program);
 
-/* Asks the program's loader whether it would map that library (its listing mode runs nothing of the program).
- * False only when the loader listed the program's libraries and ours is not among them: where it cannot list
- * them (one is missing, no process left), running the program tells the reason best. */
-bool launch_would_map(const launch_program *program);
+/* Asks the program's loader what it would map (its listing mode runs nothing of the program) and shows each
+ * library's path. False only when the loader listed the libraries and ours is not among them: where it
+ * cannot list them (one is missing, no process left), running the program tells the reason best. */
+typedef void launch_visit(const char *path, void *arg);
+bool launch_would_map(const launch_program *program, launch_visit *visit, void *arg);
 
 #endif

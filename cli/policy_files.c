@@ -1,9 +1,6 @@
 /* policy_files.c: hakmem-policy validate, lint, compile, decompile, state. */
-#include <elfutils/libdwelf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <libelf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +9,7 @@
 
 #include "cli/policy_verbs.h"
 #include "cli/text.h"
+#include "replay/code.h"
 
 #define LINT_MIN_BLOCKS     50
 #define LINT_MIN_PURITY_PPM 990000
@@ -19,39 +17,17 @@
 
 /* ---- validate ---- */
 
-/* Build-id of a file into id; its length, or -1 after having said why not. */
-static int build_id_of(const char *path, uint8_t id[20])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        hak_policy_trouble(path, strerror(errno));
-        return -1;
-    }
-    elf_version(EV_CURRENT);
-    Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-    const void *bits = NULL;
-    ssize_t len_bytes = elf != NULL && elf_kind(elf) == ELF_K_ELF ? dwelf_elf_gnu_build_id(elf, &bits) : -1;
-    if (len_bytes > 20)
-        len_bytes = 20;
-    if (len_bytes > 0)
-        memcpy(id, bits, (size_t)len_bytes);
-    else
-        hak_policy_trouble(path, "no ELF file with a build-id");
-    elf_end(elf);
-    close(fd);
-    return len_bytes > 0 ? (int)len_bytes : -1;
-}
-
 static int validate_binary(const hak_policy *policy, const char *binary)
 {
-    uint8_t id[20];
-    int len_bytes = build_id_of(binary, id);
-    if (len_bytes < 0)
-        return EXIT_TROUBLE;
+    uint8_t id[HAK_CODE_ID_BYTES];
+    unsigned len_bytes = hak_code_id_of(binary, id);
+    if (len_bytes == 0)
+        return hak_policy_trouble(binary, access(binary, R_OK) != 0 ? strerror(errno)
+                                                                    : "no ELF file with a build-id");
     bool named = false;
     for (uint32_t i = 0; i < policy->module_count; i++) {
         const hak_policy_module *m = &policy->modules[i];
-        if (m->build_id_bytes == len_bytes && memcmp(m->build_id, id, (size_t)len_bytes) == 0) {
+        if (m->build_id_bytes == len_bytes && memcmp(m->build_id, id, len_bytes) == 0) {
             printf("%s: the build it was learned on; %.1f%% of the decisions run through it\n", binary,
                    m->weight / 1e4);
             return 0;

@@ -98,12 +98,6 @@ bool hak_policy_same_module(const hak_policy *a, uint32_t i, const hak_policy *b
                                   : strcmp(a->module_paths[i], b->module_paths[k]) == 0;
 }
 
-bool hak_policy_decides(const hak_policy_node *node)
-{
-    return node->lifetime != 0 || node->retention != 0 || node->thp != 0 || node->slack_percent != 0 ||
-           (node->flags & HAK_NODE_REMOTE_FREED) != 0;
-}
-
 void hak_policy_decision_text(const hak_policy_node *node, char *text, size_t text_bytes)
 {
     char slack[16] = "";

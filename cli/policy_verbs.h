@@ -46,7 +46,6 @@ bool hak_policy_same_module(const hak_policy *a, uint32_t i, const hak_policy *b
 
 /* "lifetime=short slack=25", "-" when it decides nothing. */
 void hak_policy_decision_text(const hak_policy_node *node, char *text, size_t text_bytes);
-bool hak_policy_decides(const hak_policy_node *node);
 
 /* Options of a verb: "--name" or "--name=value" in front of or between the operands. A table ends with NULL.
  */

@@ -82,16 +82,21 @@ static const char *read_all(hak_code *code)
     return NULL;
 }
 
+static bool open_elf(hak_code *code, const char *path)
+{
+    elf_version(EV_CURRENT);
+    code->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return code->fd >= 0 && (code->elf = elf_begin(code->fd, ELF_C_READ, NULL)) != NULL;
+}
+
 hak_code *hak_code_open(const char *path, const char **wrong)
 {
     hak_code *code = calloc(1, sizeof *code);
     *wrong = "out of memory";
     if (code == NULL)
         return NULL;
-    elf_version(EV_CURRENT);
-    code->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     *wrong = "cannot be read";
-    if (code->fd >= 0 && (code->elf = elf_begin(code->fd, ELF_C_READ, NULL)) != NULL)
+    if (open_elf(code, path))
         *wrong = read_all(code);
     if (*wrong == NULL)
         return code;
@@ -129,6 +134,14 @@ unsigned hak_code_build_id(const hak_code *code, uint8_t id[HAK_CODE_ID_BYTES])
             }
     }
     return 0;
+}
+
+unsigned hak_code_id_of(const char *path, uint8_t id[HAK_CODE_ID_BYTES])
+{
+    hak_code *code = calloc(1, sizeof *code);
+    unsigned id_bytes = code != NULL && open_elf(code, path) ? hak_code_build_id(code, id) : 0;
+    hak_code_close(code);
+    return id_bytes;
 }
 
 /* ---- hashing ---- */

@@ -23,8 +23,9 @@ typedef struct hak_code_place {
 hak_code *hak_code_open(const char *path, const char **wrong);
 void hak_code_close(hak_code *code);
 
-/* Its length, 0: none. */
+/* Its length, 0: none; of a file: none, or it cannot be read as ELF. */
 unsigned hak_code_build_id(const hak_code *code, uint8_t id[HAK_CODE_ID_BYTES]);
+unsigned hak_code_id_of(const char *path, uint8_t id[HAK_CODE_ID_BYTES]);
 
 /* The function before that return address (relative to the load bias). False: no symbol covers it. */
 bool hak_code_describe(const hak_code *code, uint64_t offset, hak_code_place *place);

@@ -180,6 +180,12 @@ static void number_levels(const hak_policy *policy, sort_entry *entries, uint32_
     }
 }
 
+bool hak_policy_decides(const hak_policy_node *node)
+{
+    return node->lifetime != 0 || node->retention != 0 || node->thp != 0 || node->slack_percent != 0 ||
+           (node->flags & HAK_NODE_REMOTE_FREED) != 0;
+}
+
 bool hak_policy_sort(hak_policy *policy)
 {
     uint32_t count = policy->node_count;

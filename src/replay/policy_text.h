@@ -57,6 +57,9 @@ bool hak_policy_add_evidence(hak_policy *policy, const char *line); /* without n
 /* Into the file's order; parents are renumbered. False when out of memory. */
 bool hak_policy_sort(hak_policy *policy);
 
+/* Whether the site decides anything itself. */
+bool hak_policy_decides(const hak_policy_node *node);
+
 /* Either form, told apart by its first bytes. 0 or -1. */
 int hak_policy_read(const char *path, hak_policy *policy, hak_policy_error *error);
 int hak_policy_decode(const void *bytes, size_t len_bytes, hak_policy *policy, hak_policy_error *error);

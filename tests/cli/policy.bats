@@ -287,6 +287,32 @@ END
   cat err
   [ "$(counter policy_long)" -eq 1000 ]
   [ "$(counter policy_short)" -eq 1000 ]
+  # hakmem-run does so by itself: once, with a word.
+  export XDG_CACHE_HOME=$PWD/cache
+  run_it() { "$HAKMEM_BIN/hakmem-run" --stats --policy="$1" "$2" >/dev/null 2>err; cat err; }
+  run_it app.policy new/app
+  [[ "$(cat err)" == *"is of another build: 2 of 2 sites, 100.0%"*"kept as '$PWD/cache/hakmem/app.policy-"* ]]
+  [ "$(counter policy_long)" -eq 1000 ]
+  [ "$(counter policy_short)" -eq 1000 ]
+  run_it app.policy new/app
+  [[ "$(cat err)" != *"another build"* ]]
+  [ "$(counter policy_long)" -eq 1000 ]
+  run_it app.policy old/app
+  [[ "$(cat err)" != *"another build"* ]]
+  [ "$(counter policy_long)" -eq 1000 ]
+  run_it app.policy changed/app
+  [[ "$(cat err)" == *"1 of 2 sites, 66.7%"* ]]
+  [ "$(counter policy_long)" -eq 1000 ]
+  [ -z "$(counter policy_short)" ]
+  [ "$(ls cache/hakmem | wc -l)" -eq 2 ]
+  : >cache/hakmem/"$(ls cache/hakmem | head -n 1)" # damaged: made anew
+  run_it app.policy new/app
+  [ "$(counter policy_long)" -eq 1000 ]
+  run_it app.policy changed/app
+  [ "$(counter policy_long)" -eq 1000 ]
+  env -u XDG_CACHE_HOME -u HOME "$HAKMEM_BIN/hakmem-run" --stats --policy=app.policy new/app 2>err
+  [[ "$(cat err)" == *"no folder to keep one"* ]]
+  [ -z "$(counter policy_long)" ]
   # The build it comes from is gone: the evidence of the last move knows its functions.
   rm old/app new/app
   run "$HAKMEM_BIN/hakmem-policy" remap --binary=changed/app -o again.policy moved.policy
@@ -306,6 +332,10 @@ END
   [[ "$output" == *"less than 60%: the sites are dropped"* ]]
   ! "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^site' || false
   "$HAKMEM_BIN/hakmem-policy" decompile light.policy | grep -q '^set guard'
+  "$HAKMEM_BIN/hakmem-policy" compile -o lighter.policy light.txt
+  run_it lighter.policy changed/app
+  [[ "$(cat err)" == *"only its settings apply"* ]]
+  [ -z "$(counter policy_lookup)" ]
   run "$HAKMEM_BIN/hakmem-policy" remap --binary=/bin/sh -o x.policy app.policy
   [ "$status" -eq 2 ]
 }

@@ -46,7 +46,8 @@ print(os.wait4(pid, 0)[2].ru_maxrss)' "$@" | tail -n 1
     cat "$HAKMEM_SOURCE/tests/programs/input/sessions.cc"
   } >more.cc
   c++ -O2 -g -o rebuilt/sessions more.cc
-  hakmem-run --mode=fast --policy=app.policy --stats rebuilt/sessions 3 150 >out 2>err # as it is, it decides nothing there
+  HAKMEM_MODE=fast HAKMEM_STATS=1 HAKMEM_POLICY=$PWD/app.policy LD_PRELOAD=$HAKMEM_LIB/libhakmem.so \
+    rebuilt/sessions 3 150 >out 2>err # as it is, it decides nothing there
   cat err
   [ -z "$(counter policy_long err)" ]
   run hakmem-policy remap --binary=rebuilt/sessions -o moved.policy app.policy
