@@ -223,8 +223,13 @@ static const char *merge_nodes(hak_policy *into, const hak_policy *from)
 
 static void merge_globals(hak_policy *into, const hak_policy *from)
 {
+    /* What every input held, and so what all inputs of both did: the rule that it was derived by. */
+    if (into->knob_set[HAK_KNOB_THP_KNOWN_BYTES] && from->knob_set[HAK_KNOB_THP_KNOWN_BYTES] &&
+        from->knobs[HAK_KNOB_THP_KNOWN_BYTES] < into->knobs[HAK_KNOB_THP_KNOWN_BYTES])
+        into->knobs[HAK_KNOB_THP_KNOWN_BYTES] = from->knobs[HAK_KNOB_THP_KNOWN_BYTES];
     for (uint32_t i = 0; i < HAK_KNOB_COUNT; i++)
-        if (into->knob_set[i] && (!from->knob_set[i] || into->knobs[i] != from->knobs[i])) {
+        if (into->knob_set[i] &&
+            (!from->knob_set[i] || (i != HAK_KNOB_THP_KNOWN_BYTES && into->knobs[i] != from->knobs[i]))) {
             into->knob_set[i] = false;
             into->knobs[i] = 0;
         }

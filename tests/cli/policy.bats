@@ -80,6 +80,13 @@ TEXT
   grep -q '^site m0+0x11 lifetime=short blocks=500' m.txt
   grep -q '^  site m0+0x30 blocks=400' m.txt
   [ "$(grep -c '^evidence' m.txt)" -eq 2 ]
+  for bytes in 30000000 20000000 40000000; do # what all inputs held: the least
+    sed "s/^set .*/set thp_known_bytes $bytes/" a.txt >"$bytes.txt"
+  done
+  "$HAKMEM_BIN/hakmem-policy" merge -o m.policy 30000000.txt 20000000.txt 40000000.txt
+  "$HAKMEM_BIN/hakmem-policy" decompile m.policy | grep -q '^set thp_known_bytes 20000000'
+  "$HAKMEM_BIN/hakmem-policy" merge -o m.policy 30000000.txt a.txt
+  ! "$HAKMEM_BIN/hakmem-policy" decompile m.policy | grep -q thp_known_bytes || false
 }
 
 @test "validate compares the build-id of a binary" {
