@@ -129,9 +129,11 @@ static bool bind(const struct link_map *map, const char *name, uintptr_t functio
 static bool bind_calls(void *handle)
 {
     struct link_map *map = NULL;
-    return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != NULL &&
-           bind(map, "mincore", (uintptr_t)bound_mincore) && bind(map, "pipe2", (uintptr_t)bound_pipe2) &&
-           bind(map, "read", (uintptr_t)bound_read) && bind(map, "syscall", (uintptr_t)bound_syscall);
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map == NULL)
+        return false;
+    bind(map, "mincore", (uintptr_t)bound_mincore); /* a build that does not import it does not call it */
+    return bind(map, "pipe2", (uintptr_t)bound_pipe2) && bind(map, "read", (uintptr_t)bound_read) &&
+           bind(map, "syscall", (uintptr_t)bound_syscall);
 }
 
 void hak_unwinder_load(void)
