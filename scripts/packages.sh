@@ -1,10 +1,11 @@
 # packages.sh: which Debian packages the project wants, and how what is missing gets installed. Sourced by the other
 # scripts; prints to stderr only. Nothing is fetched when nothing is missing.
 
-HAK_BUILD_PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libdeflate-dev libzstd-dev libunwind-dev libdw-dev
-  libiberty-dev"
+HAK_BUILD_PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev
+  libunwind-dev libdw-dev libiberty-dev"
 HAK_TEST_PACKAGES="libcmocka-dev bats clang clang-format clang-tidy libclang-rt-14-dev llvm-14 valgrind git binutils file
-  bc man-db procps dpkg-dev sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack parallel zip zstd"
+  bc man-db procps dpkg-dev sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack parallel zip zstd
+  bzip2 xz-utils"
 HAK_PEER_PACKAGES="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 HAK_DEMO_PACKAGES="sqlite3 python3 gzip"
 HAK_PROVE_PACKAGES="sqlite3 jq g++ z3 ghostscript perl lua5.4 python3 redis-server memcached mariadb-server-core"

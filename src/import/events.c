@@ -1,9 +1,11 @@
 /* events.c: see events.h. Only here are import events written; never parses. One thread per import.
  *
- * Two blocks at one address. Most recorders write an allocation after it happened and a free before, so a
- * second allocation at an address means that a free was missed: one is put in. Where a recorder stamps
- * without such care (im->inversions), the older block stays and the newer is kept under a shadow key until
- * the free arrives. */
+ * Two blocks at one address. Most recorders write an allocation down after it happened and a free before, so
+ * a second allocation at an address means that a free was missed: one is put in. But a realloc is written
+ * down when it has already freed, and some recorders claim their place late or early: then the free is still
+ * to come (im->late_events). So the older block waits as a ghost. A free by the thread that got the newer
+ * block cannot be late: it is the newer one's. One by another thread is the ghost's. A ghost for which none
+ * comes in time gets its free put in. */
 #include "import/events.h"
 
 #include <stdio.h>
@@ -15,7 +17,8 @@
 #include "trace/error.h"
 #include "trace/grow.h"
 
-#define SHADOW        ((uint64_t)1 << 63)
+#define GHOST         ((uint64_t)1 << 63) /* of a key: the older block's */
+#define GHOSTS_MAX    64u
 #define FIRST_THREADS 1024u
 #define THREAD_ENDED  UINT32_MAX
 #define EMPTY_THREAD  (UINT32_MAX - 1)
@@ -23,6 +26,12 @@
 struct hak_import_thread {
     uint64_t tid;
     uint32_t index; /* EMPTY_THREAD: no entry; THREAD_ENDED: it has ended */
+};
+
+struct hak_import_ghost {
+    uint64_t key;    /* of both blocks */
+    uint64_t since;  /* event number of the newer one */
+    uint32_t thread; /* that got the newer one */
 };
 
 int hak_import_begin(hak_import *im, const char *to, const char *recorder, const hak_writer_options *options)
@@ -34,7 +43,8 @@ int hak_import_begin(hak_import *im, const char *to, const char *recorder, const
                                  .depth_max = HAK_TRACE_MAX_DEPTH};
     im->slots = hak_slots_new();
     im->threads = malloc(FIRST_THREADS * sizeof *im->threads);
-    if (im->slots == NULL || im->threads == NULL)
+    im->ghosts = malloc(GHOSTS_MAX * sizeof *im->ghosts);
+    if (im->slots == NULL || im->threads == NULL || im->ghosts == NULL)
         return hak_trace_fail(im->error, "out of memory");
     im->threads_mask = FIRST_THREADS - 1;
     for (size_t i = 0; i < FIRST_THREADS; i++)
@@ -58,8 +68,14 @@ static int give_up(hak_import *im, const char *to)
     return -1;
 }
 
+static void ghost_lay(hak_import *im, size_t which);
+
 int hak_import_end(hak_import *im, const char *to, int status)
 {
+    if (status == 0 && im->ghost_count != 0 && !im->any_thread)
+        hak_import_thread(im, im->last_tid); /* who writes their frees must not have ended */
+    while (status == 0 && im->ghost_count != 0)
+        ghost_lay(im, 0);
     if (status == 0 && im->failed)
         status = hak_trace_fail(im->error, "out of memory");
     if (status != 0) {
@@ -73,6 +89,7 @@ int hak_import_end(hak_import *im, const char *to, int status)
     hak_slots_free(im->slots);
     free(im->sizes);
     free(im->threads);
+    free(im->ghosts);
     return status;
 }
 
@@ -154,54 +171,109 @@ void hak_import_thread_end(hak_import *im)
     im->summary->threads_ended++;
 }
 
-/* ---- blocks ---- */
-
 static uint8_t align_log2_of(uint64_t align)
 {
     return hak_is_pow2(align) && align > 1 ? (uint8_t)hak_log2_floor(align) : 0;
 }
 
-/* The block's slot; 0 when it is unknown. */
-static uint32_t take(hak_import *im, uint64_t key)
+static void live_end(hak_import *im, uint32_t slot)
 {
-    uint32_t slot = hak_slots_take(im->slots, key);
-    if (HAK_UNLIKELY(slot == 0 && im->shadows != 0)) {
-        slot = hak_slots_take(im->slots, key ^ SHADOW);
-        im->shadows -= slot != 0;
-    }
-    if (slot != 0) {
-        im->live_bytes -= im->sizes[slot];
-        im->live_blocks--;
-    }
-    return slot;
+    im->live_bytes -= im->sizes[slot];
+    im->live_blocks--;
 }
 
 static void put_missing_free(hak_import *im, uint32_t slot)
 {
     im->summary->duplicates++;
-    im->live_bytes -= im->sizes[slot];
-    im->live_blocks--;
+    live_end(im, slot);
     hak_event event = {.op = HAK_OP_FREE, .slot_old = slot};
     put(im, &event);
+}
+
+/* ---- ghosts ---- */
+
+static void ghost_forget(hak_import *im, size_t which)
+{
+    im->ghost_count--;
+    memmove(im->ghosts + which, im->ghosts + which + 1, (im->ghost_count - which) * sizeof *im->ghosts);
+}
+
+/* Its free was missed. */
+static void ghost_lay(hak_import *im, size_t which)
+{
+    put_missing_free(im, hak_slots_take(im->slots, im->ghosts[which].key ^ GHOST));
+    ghost_forget(im, which);
+}
+
+static size_t ghost_find(const hak_import *im, uint64_t key)
+{
+    size_t which = 0;
+    while (which < im->ghost_count && im->ghosts[which].key != key)
+        which++;
+    return which;
+}
+
+/* The slot of the block that a free of that key means, where a ghost bears it, too; else 0. */
+static uint32_t ghost_take(hak_import *im, uint64_t key)
+{
+    size_t which = ghost_find(im, key);
+    if (which == im->ghost_count)
+        return 0;
+    if (!im->threads_unknown && im->ghosts[which].thread == im->thread) {
+        ghost_lay(im, which);
+        return 0;
+    }
+    im->summary->inversions++;
+    ghost_forget(im, which);
+    return hak_slots_take(im->slots, key ^ GHOST);
+}
+
+/* A block begins at an address where one is live: that one becomes a ghost. The slot of the new one; 0: it is
+ * to be treated as usual. */
+static uint32_t ghost_make(hak_import *im, uint64_t key)
+{
+    uint32_t lost;
+    if (key == 0 || key == GHOST || hak_slots_find(im->slots, key) == 0)
+        return 0;
+    size_t which = ghost_find(im, key);
+    if (which < im->ghost_count)
+        ghost_lay(im, which);
+    else if (im->ghost_count == GHOSTS_MAX)
+        ghost_lay(im, 0);
+    uint32_t slot = hak_slots_add(im->slots, key ^ GHOST, &lost);
+    if (slot == 0)
+        return 0;
+    hak_slots_swap(im->slots, key, key ^ GHOST);
+    im->ghosts[im->ghost_count++] = (struct hak_import_ghost){key, im->summary->events, im->thread};
+    return slot;
+}
+
+/* ---- blocks ---- */
+
+/* The block's slot; 0 when it is unknown. */
+static uint32_t take(hak_import *im, uint64_t key)
+{
+    uint32_t slot = HAK_UNLIKELY(im->ghost_count != 0) ? ghost_take(im, key) : 0;
+    if (HAK_LIKELY(slot == 0))
+        slot = hak_slots_take(im->slots, key);
+    if (slot != 0)
+        live_end(im, slot);
+    return slot;
 }
 
 /* A slot for the block that is there from now on. 0: out of memory. */
 static uint32_t add(hak_import *im, uint64_t key, uint64_t size_bytes)
 {
-    uint32_t lost = 0;
-    bool inverted = false;
-    if (im->inversions && key != SHADOW) {
-        /* hak_slots_add would end the older block: look first. */
-        uint32_t there = hak_slots_find(im->slots, key);
-        if (there != 0 && hak_slots_find(im->slots, key ^ SHADOW) == 0) {
-            inverted = true;
-            key ^= SHADOW;
-            im->shadows++;
-            im->summary->inversions++;
-        }
-    }
-    uint32_t slot = hak_slots_add(im->slots, key, &lost);
-    if (HAK_UNLIKELY(lost != 0 && !inverted))
+    uint32_t lost = 0, slot = 0;
+    while (HAK_UNLIKELY(im->ghost_count != 0) && im->summary->events - im->ghosts[0].since > im->late_events)
+        ghost_lay(im, 0);
+    if (HAK_LIKELY(key != 0))
+        slot = hak_slots_add_again(im->slots, key);
+    if (HAK_UNLIKELY(slot == 0) && im->late_events != 0 && (im->threads_unknown || im->summary->threads > 1))
+        slot = ghost_make(im, key);
+    if (HAK_UNLIKELY(slot == 0))
+        slot = hak_slots_add(im->slots, key, &lost);
+    if (HAK_UNLIKELY(lost != 0))
         put_missing_free(im, lost);
     if (HAK_UNLIKELY(slot == 0 || !HAK_GROW(&im->sizes, &im->sizes_room, (size_t)slot + 1))) {
         im->failed = true;
@@ -212,6 +284,8 @@ static uint32_t add(hak_import *im, uint64_t key, uint64_t size_bytes)
     im->live_blocks++;
     if (im->live_bytes > im->summary->live_max_bytes)
         im->summary->live_max_bytes = im->live_bytes;
+    if (im->live_blocks > im->summary->live_max_blocks)
+        im->summary->live_max_blocks = im->live_blocks;
     return slot;
 }
 

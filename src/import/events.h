@@ -18,7 +18,9 @@ typedef struct hak_import {
     uint32_t context; /* from hak_writer_context */
     uint64_t time_ns; /* where timed is set; else events are numbered */
     bool timed;
-    bool inversions; /* this recorder writes an allocation down before the free that made room for it */
+    /* So many events later the free may stand that made room for a block; 0: never. */
+    uint32_t late_events;
+    bool threads_unknown; /* one thread stands for all */
     /* Private to events.c. */
     hak_writer *writer;
     hak_slots *slots;
@@ -26,7 +28,8 @@ typedef struct hak_import {
     size_t sizes_room;
     uint64_t live_bytes;
     uint64_t live_blocks;
-    uint32_t shadows; /* second blocks at one address */
+    struct hak_import_ghost *ghosts; /* a queue, oldest first */
+    size_t ghost_count;
     uint64_t last_ns;
     struct hak_import_thread *threads; /* hash table */
     size_t threads_mask, threads_used;

@@ -22,6 +22,7 @@
     X(threads_ended, "threads_ended", "")                                                                    \
     X(processes, "processes", "")                                                                            \
     X(live_max_bytes, "live_max_bytes", "")                                                                  \
+    X(live_max_blocks, "live_max_blocks", "")                                                                \
     X(live_end_blocks, "live_end_blocks", "")                                                                \
     X(null_frees, "null_frees", "frees of NULL")                                                             \
     X(zero_sizes, "zero_sizes", "requests for 0 bytes")                                                      \

@@ -31,6 +31,7 @@ static bool is_line(hak_scan line, bool *timed)
 
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
+    im->late_events = HAK_IMPORT_LATE_THREADS;
     return is_line(hak_head_line(head, len_bytes, '#'), &im->timed);
 }
 
@@ -72,10 +73,12 @@ static const char *allocation(hak_import *im, hak_scan *line, const char *word, 
         hak_import_realloc(im, pointer, first, second);
     else if (hak_scan_same(word, len, "memalign"))
         hak_import_alloc(im, HAK_OP_MEMALIGN, pointer, second, first);
-    else if (__builtin_mul_overflow(first, second, &size))
+    else if (!__builtin_mul_overflow(first, second, &size))
+        hak_import_alloc(im, HAK_OP_CALLOC, pointer, size, 0);
+    else if (pointer != 0)
         return "calloc of more bytes than there are";
     else
-        hak_import_alloc(im, HAK_OP_CALLOC, pointer, size, 0);
+        hak_import_alloc(im, HAK_OP_CALLOC, 0, UINT64_MAX, 0);
     return NULL;
 }
 

@@ -42,6 +42,8 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
     hak_scan line = hak_head_line(head, len_bytes, '#');
     im->timed = true;
+    im->late_events = HAK_IMPORT_LATE_REALLOC;
+    im->threads_unknown = true;
     if (!hak_scan_is(&line, "v "))
         return false;
     hak_scan_hex(&line);

@@ -13,8 +13,8 @@ typedef struct processes {
 
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
-    (void)im;
     const char *name;
+    im->late_events = HAK_IMPORT_LATE_THREADS;
     hak_scan line = hak_head_line(head, len_bytes, '#');
     hak_scan_id(&line);
     if (line.bad)

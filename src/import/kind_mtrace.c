@@ -32,7 +32,7 @@ static uint64_t word(const uint8_t *record, unsigned at)
 static bool detect(hak_import *im, const char *head, size_t len_bytes)
 {
     const uint8_t *record = (const uint8_t *)head;
-    im->inversions = true;
+    im->late_events = HAK_IMPORT_LATE_THREADS;
     if (len_bytes < RECORD_BYTES)
         return false;
     if (record[4] == TYPE_MAGIC && word(record, 8) == MAGIC_VALUE && word(record, 24) == sizeof(void *))

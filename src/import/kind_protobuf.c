@@ -1,7 +1,8 @@
 /* kind_protobuf.c: malloc-bench's tracefile.proto, gzipped or plain (protobuf wire format: key = field << 3 |
- * type): Tracefile {1: repeated Line, 2: greatest live bytes} Line, one of {1 malloc {1 id, 2 size, 3
- * alignment}, 2 free {1 id}, 3 realloc {1 new id, 2 old id, 3 size}, 4 calloc {1 id, 2 count, 3 size}} A
- * field that is not written is 0. Unknown fields are stepped over. */
+ * type): Tracefile {1: repeated Line, 2: greatest number of blocks live at once} Line, one of {1 malloc {1
+ * id, 2 size, 3 alignment}, 2 free {1 id, 2 size, 3 alignment}, 3 realloc {1 new id, 2 old id, 3 size}, 4
+ * calloc {1 id, 2 count, 3 size}}. An id that is not written stands for NULL, another number for 0. Unknown
+ * fields are stepped over. */
 #include "import/kinds.h"
 
 #include <stdio.h>
@@ -18,7 +19,12 @@ enum {
 };
 
 /* A message's number fields 1 … 3; false when it is damaged. */
-static bool fields(hak_wire_in *in, uint64_t values[FIELDS])
+typedef struct numbers {
+    uint64_t value[FIELDS];
+    bool there[FIELDS];
+} numbers;
+
+static bool fields(hak_wire_in *in, numbers *n)
 {
     while (hak_wire_left(in) != 0 && !in->bad) {
         uint64_t key = hak_get_varint(in), value = 0;
@@ -39,10 +45,19 @@ static bool fields(hak_wire_in *in, uint64_t values[FIELDS])
         default:
             return false;
         }
-        if (key >> 3 < FIELDS && (key & 7) != WIRE_BYTES)
-            values[key >> 3] = value;
+        if (key >> 3 < FIELDS && (key & 7) != WIRE_BYTES) {
+            n->value[key >> 3] = value;
+            n->there[key >> 3] = true;
+        }
     }
     return !in->bad;
+}
+
+/* The block that a field names. */
+static uint64_t block_key(const numbers *n, unsigned field)
+{
+    uint64_t id = n->value[field];
+    return !n->there[field] ? 0 : id != UINT64_MAX ? id + 1 : id;
 }
 
 /* One Line. NULL, or what is wrong. */
@@ -50,15 +65,17 @@ static const char *line_take(hak_import *im, const uint8_t *bytes, size_t len_by
 {
     hak_wire_in in = hak_wire_in_of(bytes, len_bytes);
     while (hak_wire_left(&in) != 0) {
-        uint64_t key = hak_get_varint(&in), v[FIELDS] = {0}, size;
+        uint64_t key = hak_get_varint(&in), size;
+        numbers n = {.value = {0}};
+        const uint64_t *v = n.value;
         size_t len = 0;
         if ((key & 7) != WIRE_BYTES)
             return "a line that is no message";
         const uint8_t *body = hak_get_bytes(&in, &len);
         hak_wire_in inner = hak_wire_in_of(body != NULL ? body : bytes, len);
-        if (in.bad || !fields(&inner, v))
+        if (in.bad || !fields(&inner, &n))
             return "a damaged line";
-        uint64_t id = v[1] != UINT64_MAX ? v[1] + 1 : v[1];
+        uint64_t id = block_key(&n, 1);
         hak_import_thread(im, 1);
         switch (key >> 3) {
         case 1:
@@ -68,11 +85,14 @@ static const char *line_take(hak_import *im, const uint8_t *bytes, size_t len_by
             hak_import_free(im, HAK_OP_FREE, id);
             break;
         case 3:
-            hak_import_realloc(im, id, v[2] != UINT64_MAX ? v[2] + 1 : v[2], v[3]);
+            hak_import_realloc(im, id, block_key(&n, 2), v[3]);
             break;
         case 4:
-            if (__builtin_mul_overflow(v[2], v[3], &size))
-                return "calloc of more bytes than there are";
+            if (__builtin_mul_overflow(v[2], v[3], &size)) {
+                if (id != 0)
+                    return "calloc of more bytes than there are";
+                size = UINT64_MAX;
+            }
             hak_import_alloc(im, HAK_OP_CALLOC, id, size, 0);
             break;
         default:
@@ -89,7 +109,7 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
     size_t len = 0;
     if (len_bytes < 4 || (head[0] != 0x0a && head[0] != 0x10))
         return false;
-    if (head[0] == 0x10) { /* the greatest live bytes come first */
+    if (head[0] == 0x10) { /* the number of blocks comes first */
         hak_get_varint(&in);
         hak_get_varint(&in);
     }
@@ -129,10 +149,10 @@ static int run(hak_import *im)
         if (im->failed)
             return 0;
     }
-    if (promised != 0 && promised != im->summary->live_max_bytes)
+    if (promised != 0 && promised != im->summary->live_max_blocks)
         snprintf(im->summary->note, sizeof im->summary->note,
-                 "the file says that %llu bytes were live at most; its lines say %llu",
-                 (unsigned long long)promised, (unsigned long long)im->summary->live_max_bytes);
+                 "the file says that %llu blocks were live at most; its lines say %llu",
+                 (unsigned long long)promised, (unsigned long long)im->summary->live_max_blocks);
     return hak_import_input_end(im);
 }
 

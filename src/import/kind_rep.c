@@ -1,7 +1,7 @@
 /* kind_rep.c: the malloc lab's traces. ".rep": four header numbers, then "a ID SIZE", "r ID SIZE", "f ID" (-1
- * frees NULL). The numbers' meaning depends on the edition (heap size, ids, operations, weight; or weight,
- * ids, operations, greatest heap), but ids and operations stand at the same place in both. ".script": the
- * same lines without header, with comments. */
+ * frees NULL); one course adds "w ID SIZE", which writes to a block. The numbers' meaning depends on the
+ * edition (heap size, ids, operations, weight; or weight, ids, operations, greatest heap), but ids and
+ * operations stand at the same place in both. ".script": the same lines without header, with comments. */
 #include "import/kinds.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ typedef struct state {
 static bool is_operation(hak_scan line)
 {
     bool free_of = hak_scan_is(&line, "f ");
-    if (!free_of && !hak_scan_is(&line, "a ") && !hak_scan_is(&line, "r "))
+    if (!free_of && !hak_scan_is(&line, "a ") && !hak_scan_is(&line, "r ") && !hak_scan_is(&line, "w "))
         return false;
     if (free_of)
         hak_scan_is(&line, "-");
@@ -79,7 +79,7 @@ static const char *parse(hak_import *im, hak_scan *line, void *arg)
             return NULL;
     }
     char operation = *line->at++;
-    if ((operation != 'a' && operation != 'r' && operation != 'f') || line->at == line->end ||
+    if (operation == '\0' || strchr("arfw", operation) == NULL || line->at == line->end ||
         (*line->at != ' ' && *line->at != '\t'))
         return "none of: a ID SIZE, r ID SIZE, f ID";
     bool minus = hak_scan_is(line, "-");
@@ -95,6 +95,8 @@ static const char *parse(hak_import *im, hak_scan *line, void *arg)
         hak_import_alloc(im, HAK_OP_MALLOC, key, size, 0);
     else if (operation == 'f')
         hak_import_free(im, HAK_OP_FREE, minus ? 0 : key);
+    else if (operation == 'w')
+        hak_import_ignore(im);
     else
         hak_import_realloc(im, key, hak_slots_find(im->slots, key) != 0 ? key : 0, size);
     return NULL;

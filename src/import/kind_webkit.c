@@ -1,5 +1,6 @@
 /* kind_webkit.c: WebKit's MallocBench .ops files: 24-byte records, little endian: {u32 opcode, u16 thread,
- * u16 log2 of the alignment, u64 slot, u64 size}; opcode 0 malloc, 1 free, 2 realloc, 3 aligned malloc. */
+ * u16 log2 of the alignment, u64 slot, u64 size}; opcode 0 malloc, 1 free, 2 realloc, 3 aligned malloc. The
+ * first files (before 2017) have opcodes 0 to 2 only, and padding in the place of thread and alignment. */
 #include "import/kinds.h"
 
 #include "core/base/wire.h"
@@ -59,7 +60,12 @@ static const char *take(hak_import *im, const uint8_t *at)
     if (fault != NULL)
         return fault;
     uint64_t key = r.slot + 1;
-    hak_import_thread(im, r.thread);
+    hak_import_thread(im, im->threads_unknown ? 0 : r.thread);
+    bool holds = r.op == OP_MALLOC || r.op == OP_ALIGNED || hak_slots_find(im->slots, key) != 0;
+    if (!holds) { /* MallocBench steps over what is to be done to a slot that holds nothing */
+        hak_import_ignore(im);
+        return NULL;
+    }
     switch (r.op) {
     case OP_MALLOC:
         hak_import_alloc(im, HAK_OP_MALLOC, key, r.size, 0);
@@ -68,11 +74,8 @@ static const char *take(hak_import *im, const uint8_t *at)
         hak_import_alloc(im, HAK_OP_MEMALIGN, key, r.size,
                          r.align_log2 <= ALIGN_MAX_LOG2 ? (uint64_t)1 << r.align_log2 : 0);
         break;
-    case OP_REALLOC: /* MallocBench steps over one of a slot that holds nothing */
-        if (hak_slots_find(im->slots, key) != 0)
-            hak_import_realloc(im, key, key, r.size);
-        else
-            hak_import_ignore(im);
+    case OP_REALLOC:
+        hak_import_realloc(im, key, key, r.size);
         break;
     default:
         hak_import_free(im, HAK_OP_FREE, key);
@@ -80,8 +83,21 @@ static const char *take(hak_import *im, const uint8_t *at)
     return NULL;
 }
 
+/* An alignment where none belongs is padding. */
+static bool has_padding(hak_import *im)
+{
+    size_t left = hak_input_need(&im->in, HAK_INPUT_PEEK_BYTES);
+    for (const uint8_t *at = im->in.at; left >= RECORD_BYTES; at += RECORD_BYTES, left -= RECORD_BYTES) {
+        record r = decode(at);
+        if (r.op != OP_ALIGNED && r.align_log2 != 0 && r.align_log2 != ALIGN_NONE)
+            return true;
+    }
+    return false;
+}
+
 static int run(hak_import *im)
 {
+    im->threads_unknown = has_padding(im);
     return hak_import_records(im, RECORD_BYTES, take);
 }
 

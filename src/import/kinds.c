@@ -84,7 +84,8 @@ static const hak_import_kind *kind_choose(hak_import *im, const char *format)
     if (len > HAK_INPUT_PEEK_BYTES)
         len = HAK_INPUT_PEEK_BYTES;
     for (size_t i = 0; i < HAK_COUNT_OF(kinds); i++) {
-        im->timed = im->inversions = false;
+        im->timed = im->threads_unknown = false;
+        im->late_events = 0;
         bool looks = kinds[i]->detect(im, head, len);
         if (format != NULL ? strcmp(format, kinds[i]->format.name) == 0 : looks)
             return kinds[i];

@@ -9,11 +9,16 @@
 typedef struct hak_import_kind {
     hak_import_format format;
     const char *limits; /* what the format has no place for; "" */
-    /* Do the first bytes (of the unpacked file) look like it? Sets im->timed, im->inversions where they
-     * apply; called also when the format is given. */
+    /* Do the first bytes (of the unpacked file) look like it? Sets im->timed, im->late_events and
+     * im->threads_unknown where they apply; called also when the format is given. */
     bool (*detect)(hak_import *im, const char *head, size_t len_bytes);
     int (*run)(hak_import *im); /* 0, or -1 with im->error filled */
 } hak_import_kind;
+
+/* What im->late_events is where threads write their events down by themselves, and where one lock orders them
+ * but a realloc. */
+#define HAK_IMPORT_LATE_THREADS 16384u
+#define HAK_IMPORT_LATE_REALLOC 64u
 
 extern const hak_import_kind hak_import_heaptrack, hak_import_android, hak_import_wee_alloc,
     hak_import_logalloc, hak_import_lttng, hak_import_calls, hak_import_rep, hak_import_script,

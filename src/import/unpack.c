@@ -1,5 +1,5 @@
-/* unpack.c: plain files, gzip (any number of members), zstd, xz and zip archives that hold one file. Streams
- * only: a small file that unpacks to a huge one costs time, not memory. */
+/* unpack.c: plain files, gzip (any number of members), zstd, xz, bzip2 and zip archives that hold one file.
+ * Streams only: a small file that unpacks to a huge one costs time, not memory. */
 #include "import/unpack.h"
 
 #include <errno.h>
@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#if HAKMEM_HAVE_BZIP2
+#include <bzlib.h>
+#endif
 #if HAKMEM_HAVE_ZSTD
 #include <zstd.h>
 #endif
@@ -21,7 +24,14 @@
 #define PACKED_BYTES ((size_t)256 << 10)
 #define XZ_MAX_BYTES ((uint64_t)192 << 20) /* of an xz decoder: three times what xz -9 asks for */
 
-typedef enum packing { PACKING_PLAIN, PACKING_GZIP, PACKING_ZIP_DEFLATED, PACKING_ZSTD, PACKING_XZ } packing;
+typedef enum packing {
+    PACKING_PLAIN,
+    PACKING_GZIP,
+    PACKING_ZIP_DEFLATED,
+    PACKING_ZSTD,
+    PACKING_XZ,
+    PACKING_BZIP2
+} packing;
 
 struct hak_unpack {
     int fd;
@@ -31,8 +41,12 @@ struct hak_unpack {
     size_t at, len; /* within packed */
     z_stream z;
     bool z_open;
-    bool between; /* at the border of two gzip members or zstd frames, where a file may end */
+    bool between; /* at the border of two members, frames or streams, where a file may end */
     bool ended;
+#if HAKMEM_HAVE_BZIP2
+    bz_stream bz;
+    bool bz_open;
+#endif
 #if HAKMEM_HAVE_ZSTD
     ZSTD_DStream *zstd;
 #endif
@@ -202,6 +216,64 @@ static int xz_start(hak_unpack *u, hak_trace_error *error)
 }
 #endif
 
+#if HAKMEM_HAVE_BZIP2
+/* A file may hold several streams, as pbzip2 writes it; each has a decoder of its own. */
+static size_t read_bzip2(hak_unpack *u, uint8_t *to, size_t room, const char **fault)
+{
+    bz_stream *bz = &u->bz;
+    bz->next_out = (char *)to;
+    bz->avail_out = (unsigned)room;
+    while (bz->avail_out != 0 && !u->ended && *fault == NULL) {
+        if (u->at == u->len && !feed(u, fault)) {
+            u->ended = true;
+            if (!u->between && *fault == NULL)
+                *fault = cut_fault;
+            break;
+        }
+        if (!u->bz_open && !(u->bz_open = BZ2_bzDecompressInit(bz, 0, 0) == BZ_OK)) {
+            *fault = "out of memory";
+            break;
+        }
+        u->between = false;
+        bz->next_in = (char *)u->packed + u->at;
+        bz->avail_in = (unsigned)(u->len - u->at);
+        int status = BZ2_bzDecompress(bz);
+        u->at = u->len - bz->avail_in;
+        if (status == BZ_STREAM_END) {
+            BZ2_bzDecompressEnd(bz);
+            u->bz_open = false;
+            u->between = true;
+        } else if (status != BZ_OK) {
+            *fault = damage_fault;
+        }
+    }
+    return room - bz->avail_out;
+}
+
+static int bzip2_start(hak_unpack *u, hak_trace_error *error)
+{
+    (void)u;
+    (void)error;
+    return 0;
+}
+#else
+static size_t read_bzip2(hak_unpack *u, uint8_t *to, size_t room, const char **fault)
+{
+    (void)u;
+    (void)to;
+    (void)room;
+    *fault = damage_fault;
+    return 0;
+}
+
+static int bzip2_start(hak_unpack *u, hak_trace_error *error)
+{
+    (void)u;
+    return hak_trace_fail(error,
+                          "is packed with bzip2, and this build has no libbz2; unpack it first: bzip2 -dk");
+}
+#endif
+
 /* ---- zip: APPNOTE.TXT 6.3, without the 64-bit extensions, encryption and several files ---- */
 
 enum { ZIP_END_BYTES = 22, ZIP_ENTRY_BYTES = 46, ZIP_LOCAL_BYTES = 30, ZIP_COMMENT_MAX_BYTES = 65535 };
@@ -228,17 +300,50 @@ static int zip_end_find(hak_unpack *u, uint64_t file_bytes, uint8_t *record)
     return -1;
 }
 
+enum { ZIP_ENTRIES_MAX = 4096, ZIP_NAME_BYTES = 9 };
+
+/* Folders, and what macOS puts beside each file, are no recordings. */
+static bool zip_passed_over(const char *name, size_t len)
+{
+    return len == 0 || name[len - 1] == '/' || (len >= ZIP_NAME_BYTES && memcmp(name, "__MACOSX/", 9) == 0);
+}
+
+/* The directory's entry of the only file. NULL, or what is wrong. */
+static const char *zip_entry_find(hak_unpack *u, const uint8_t *end, uint8_t *entry)
+{
+    static const char damaged[] = "a zip archive whose directory is damaged";
+    uint64_t at = le(end + 16, 4), left = le(end + 10, 2);
+    bool found = false;
+    if (left > ZIP_ENTRIES_MAX)
+        return "a zip archive of many files; unpack it and import them one by one";
+    for (; left > 0; left--) {
+        uint8_t next[ZIP_ENTRY_BYTES];
+        char name[ZIP_COMMENT_MAX_BYTES];
+        if (pread(u->fd, next, sizeof next, (off_t)at) != (ssize_t)sizeof next ||
+            memcmp(next, "PK\1\2", 4) != 0)
+            return damaged;
+        size_t len = (size_t)le(next + 28, 2);
+        if (pread(u->fd, name, len, (off_t)(at + sizeof next)) != (ssize_t)len)
+            return damaged;
+        at += sizeof next + len + le(next + 30, 2) + le(next + 32, 2);
+        if (zip_passed_over(name, len))
+            continue;
+        if (found)
+            return "a zip archive of several files; unpack it and import them one by one";
+        memcpy(entry, next, sizeof next);
+        found = true;
+    }
+    return found ? NULL : "a zip archive without a file";
+}
+
 static int zip_start(hak_unpack *u, uint64_t file_bytes, hak_trace_error *error)
 {
     uint8_t end[ZIP_END_BYTES], entry[ZIP_ENTRY_BYTES], local[ZIP_LOCAL_BYTES];
     if (zip_end_find(u, file_bytes, end) != 0)
         return hak_trace_fail(error, "a zip archive without its directory: it is cut off");
-    if (le(end + 10, 2) != 1)
-        return hak_trace_fail(error, "a zip archive of %llu files; unpack it and import them one by one",
-                              (unsigned long long)le(end + 10, 2));
-    if (pread(u->fd, entry, sizeof entry, (off_t)le(end + 16, 4)) != (ssize_t)sizeof entry ||
-        memcmp(entry, "PK\1\2", 4) != 0)
-        return hak_trace_fail(error, "a zip archive whose directory is damaged");
+    const char *wrong = zip_entry_find(u, end, entry);
+    if (wrong != NULL)
+        return hak_trace_fail(error, "%s", wrong);
     uint64_t method = le(entry + 10, 2), packed = le(entry + 20, 4), local_at = le(entry + 42, 4);
     if ((le(entry + 8, 2) & 1) != 0 || (method != 0 && method != 8) || packed == UINT32_MAX)
         return hak_trace_fail(error, "a zip archive of a kind that is not read here; unpack it first");
@@ -274,8 +379,10 @@ static int start(hak_unpack *u, hak_trace_error *error)
         return -1;
     else if (memcmp(magic, "\xfd\x37zX", 4) == 0)
         u->kind = PACKING_XZ;
-    if (memcmp(magic, "BZh", 3) == 0)
-        return hak_trace_fail(error, "is packed in a way that is not read here; unpack it first: bzip2 -dk");
+    else if (memcmp(magic, "BZh", 3) == 0)
+        u->kind = PACKING_BZIP2;
+    if (u->kind == PACKING_BZIP2)
+        return bzip2_start(u, error);
     if (u->kind == PACKING_ZSTD)
         return zstd_start(u, error);
     if (u->kind == PACKING_XZ)
@@ -312,6 +419,10 @@ void hak_unpack_close(hak_unpack *u)
         return;
     if (u->z_open)
         inflateEnd(&u->z);
+#if HAKMEM_HAVE_BZIP2
+    if (u->bz_open)
+        BZ2_bzDecompressEnd(&u->bz);
+#endif
 #if HAKMEM_HAVE_ZSTD
     ZSTD_freeDStream(u->zstd);
 #endif
@@ -338,6 +449,8 @@ size_t hak_unpack_read(hak_unpack *u, uint8_t *to, size_t room_bytes, const char
         return read_zstd(u, to, room_bytes, fault);
     case PACKING_XZ:
         return read_xz(u, to, room_bytes, fault);
+    case PACKING_BZIP2:
+        return read_bzip2(u, to, room_bytes, fault);
     default:
         return read_deflated(u, to, room_bytes, fault);
     }

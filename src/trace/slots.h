@@ -66,6 +66,16 @@ HAK_INLINE uint32_t hak_slots_add_again(hak_slots *slots, uint64_t address)
     return slot;
 }
 
+/* The blocks at two addresses, both live, change names. */
+HAK_INLINE void hak_slots_swap(hak_slots *slots, uint64_t a, uint64_t b)
+{
+    hak_slot_entry *first = &slots->entries[hak_slots_at(slots, a)];
+    hak_slot_entry *second = &slots->entries[hak_slots_at(slots, b)];
+    uint32_t slot = first->slot;
+    first->slot = second->slot;
+    second->slot = slot;
+}
+
 /* Moves what lies behind the entry so that every address is still found, and empties it. */
 void hak_slots_close(hak_slots *slots, size_t hole);
 
