@@ -131,6 +131,7 @@ static void window_mark(hak_heap *heap, const hak_slab *slab, uint32_t place)
 void hak_slab_own(hak_heap *heap, hak_slab *slab)
 {
     slab->bin = place_of_bin((hak_place)slab->lifetime, slab->class_index);
+    heap->places |= (uint8_t)(1u << slab->lifetime);
     for (unsigned i = 0; i < slab->units; i++)
         atomic_store_explicit(&slab[i].owner, heap, memory_order_release);
     if (HAK_UNLIKELY(__atomic_load_n(&hak_window, __ATOMIC_RELAXED) == 0))
@@ -522,32 +523,46 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
     bin_look(heap, bin);
 }
 
+/* Empty slabs that were kept. */
+static void give_reserved(hak_heap *heap, hak_slab *first)
+{
+    for (hak_slab *slab = first, *next; slab != NULL; slab = next) {
+        next = slab->next;
+        if (slab->used != 0 || !slab->reserved)
+            continue;
+        slab_used_again(heap, slab);
+        if (hak_slab_queued(slab))
+            continue;
+        hak_slab_unlink(heap, slab);
+        give_back(heap, slab);
+    }
+}
+
+/* The blocks of a class that are in no slab; what was never used of the heap is not looked at. */
+static void flush_class(hak_heap *heap, unsigned class_index)
+{
+    bool seen = heap->places > 1u << HAK_PLACE_DEFAULT || hak_class_routes[class_index] != HAK_ROUTE_LIST;
+    bin_flush(heap, &heap->bins[class_index], 0);
+    if (heap->kept[class_index].most != 0) {
+        if (take_kept(heap, class_index) != NULL)
+            bin_flush(heap, &heap->bins[class_index], 0);
+        heap->kept[class_index].most = 0; /* until it is known anew that such are wanted */
+    }
+    for (unsigned place = 0; place < HAK_PLACE_COUNT && seen; place++)
+        bin_flush(heap, &heap->placed[place][class_index], 0);
+}
+
 void hak_heap_flush(hak_heap *heap)
 {
     if (heap->grown_bytes != 0)
         forget_growth(heap);
-    for (unsigned i = 0; i < hak_classes.count; i++) {
-        bin_flush(heap, &heap->bins[i], 0);
-        if (take_kept(heap, i) != NULL)
-            bin_flush(heap, &heap->bins[i], 0);
-        heap->kept[i].most = 0; /* until it is known anew that such are wanted */
-        for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
-            bin_flush(heap, &heap->placed[place][i], 0);
-    }
+    for (unsigned i = 0; i < hak_classes.count; i++)
+        flush_class(heap, i);
     hak_heap_send_outboxes(heap);
     hak_heap_drain(heap);
     for (unsigned place = 0; place < HAK_PLACE_COUNT; place++)
-        for (unsigned i = 0; i < hak_classes.count; i++)
-            for (hak_slab *slab = heap->partial[place][i], *next; slab != NULL; slab = next) {
-                next = slab->next;
-                if (slab->used == 0 && slab->reserved) {
-                    slab_used_again(heap, slab);
-                    if (!hak_slab_queued(slab)) {
-                        hak_slab_unlink(heap, slab);
-                        give_back(heap, slab);
-                    }
-                }
-            }
+        for (unsigned i = 0; i < hak_classes.count && (heap->places >> place & 1) != 0; i++)
+            give_reserved(heap, heap->partial[place][i]);
 }
 
 void hak_heap_flush_shared(void)

@@ -116,6 +116,8 @@ typedef struct hak_heap {
     hak_bin bins[HAK_CLASS_MAX];                /* blocks of a class, for malloc's fast path */
     uint8_t bin_of[HAK_DIRECT_MAX + 1];         /* bytes -> place of the bin; as hak_class_bins */
     bool owns;                                  /* has a window of its own units behind it: a thread's heap */
+    uint8_t places;                             /* bit per place that it had slabs of, ever */
+    bool posts;                                 /* has used an outbox, ever */
     uint32_t empty_kept;                        /* slabs without a used block */
     uint32_t foreign_frees;                     /* of blocks of other heaps */
     uint32_t sample_credit;                     /* refills until the learner looks again */
@@ -133,15 +135,16 @@ typedef struct hak_heap {
     alignas(HAK_CACHE_LINE) hak_slab *_Atomic pending; /* slabs with remote frees */
     _Atomic uint64_t inbox_tail;                       /* slots reserved so far; by freers */
     _Atomic uint64_t inbox_posted;                     /* slots filled so far */
-    /* With partial's first row all that a small program touches of its heap: two OS pages. */
+    /* With partial's first row all that a small program or a short thread touches of its heap: two OS pages.
+     * What lies behind is looked at only where `places` or `posts` say so. */
     alignas(HAK_CACHE_LINE) hak_front front;    /* large blocks freed last */
     hak_slab *mid_cache[HAK_RUN_MAX_UNITS + 1]; /* by units, last in first out */
     size_t mid_cache_bytes;
     hak_growth growth[HAK_GROWTH_WAYS];
     uint32_t growth_next;
+    hak_kept kept[HAK_CLASS_MAX];                      /* beside bins */
     hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
     hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX];    /* bins of the classes whose calls are seen */
-    hak_kept kept[HAK_CLASS_MAX];                      /* beside bins */
     hak_bin_past past[HAK_CLASS_MAX], placed_past[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* of bins and placed */
     hak_recall_table recall;           /* calls the policy was consulted about */
     hak_outbox outboxes[HAK_OUTBOXES]; /* for blocks of other heaps */
@@ -231,10 +234,10 @@ hak_heap *hak_heap_get(void);
  */
 hak_heap *hak_heap_get_to_free(void);
 
-/* heap_share.c: in a program's first heap, sizes between two powers of two share the list of the largest one
- * at first: a small program has few blocks of each size, and each list of its own has a partly used OS page.
- * Not where threads hand blocks to each other, which are kept by their class. Once for a new heap. */
-void hak_heap_share(hak_heap *heap, bool first);
+/* heap_share.c: sizes between two powers of two share the list of the largest one at first: a small program
+ * or a short thread has few blocks of each size, and each list of its own has a partly used OS page. Once for
+ * a new heap. */
+void hak_heap_share(hak_heap *heap);
 
 /* The class that serves a request of `class_index`, whose list was found empty; owner only. */
 unsigned hak_heap_class(hak_heap *heap, unsigned class_index);

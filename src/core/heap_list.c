@@ -1,6 +1,8 @@
 /* heap_list.c: which heaps exist, who has them, and what becomes of a heap whose thread ended.
- * Shared state under hak_heaps_lock. Heaps are never unmapped; there are as many as threads were alive at
- * once. Any thread. */
+ * Shared state under hak_heaps_lock, but for what a new thread needs where no heap is left over: hundreds
+ * that start at once would wait for each other, and who waits is woken behind all that run. So the list of
+ * all heaps only grows, at its head, and memory is cut by one compare-and-swap. Heaps are never unmapped;
+ * there are as many as threads were alive at once. Any thread. */
 #include "core/heap.h"
 
 #include "core/base/bits.h"
@@ -14,11 +16,15 @@
 hak_lock hak_heaps_lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
 
 #define HEAP_BYTES    ((sizeof(hak_thread_heap) + HAK_OS_PAGE_BYTES - 1) / HAK_OS_PAGE_BYTES * HAK_OS_PAGE_BYTES)
-#define CUT_MAX_COUNT 16 /* heaps per mapping */
+#define CUT_MAX_COUNT 64 /* heaps per mapping */
+#define UNCUT_SHIFT   48
 
-static char *uncut; /* memory of heaps nobody has had */
-static unsigned uncut_count, cut_next = 1;
-static hak_heap *all_heaps;
+/* Memory of heaps nobody has had: address | count << 48. It moves on in a mapping and on to another one, so
+ * no value comes twice. Relaxed: nothing has been written there. */
+static _Atomic uint64_t uncut;
+static unsigned cut_next = 1;
+static hak_heap *_Atomic all_heaps; /* the push's release CAS pairs with all_first: all_next, number */
+static _Atomic uint32_t heap_count;
 static hak_heap *abandoned_first, *abandoned_last;
 static _Atomic uint32_t abandoned_count;
 static hak_heap *lost_first;        /* in a forked child, by abandoned_next, until memory is wanted */
@@ -47,54 +53,80 @@ static void abandoned_push(hak_heap *heap)
     atomic_fetch_add_explicit(&abandoned_count, 1, memory_order_relaxed);
 }
 
+static hak_heap *all_first(void)
+{
+    return atomic_load_explicit(&all_heaps, memory_order_acquire);
+}
+
+/* NULL: nothing is left of the mapping. */
+static hak_heap *cut(void)
+{
+    const uint64_t one = UINT64_C(1) << UNCUT_SHIFT;
+    uint64_t left = atomic_load_explicit(&uncut, memory_order_relaxed);
+    do
+        if (left < one)
+            return NULL;
+    while (!atomic_compare_exchange_weak_explicit(&uncut, &left, left - one + HEAP_BYTES,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    return (hak_heap *)(left & (one - 1));
+}
+
 /* Memory for one more heap: where there are many, cut from a mapping that holds several. NULL with ENOMEM. */
 static hak_heap *heap_cut(void)
 {
+    hak_heap *heap = cut();
+    if (heap != NULL)
+        return heap;
     hak_lock_take(&hak_heaps_lock);
-    if (uncut_count == 0) {
-        uncut = hak_os_reserve(HEAP_BYTES * cut_next, HAK_OS_PAGE_BYTES);
-        if (uncut == NULL && cut_next > 1)
-            uncut = hak_os_reserve(HEAP_BYTES * (cut_next = 1), HAK_OS_PAGE_BYTES);
-        if (uncut != NULL) {
+    heap = cut(); /* another thread may have mapped meanwhile */
+    if (heap == NULL) {
+        char *map = hak_os_reserve(HEAP_BYTES * cut_next, HAK_OS_PAGE_BYTES);
+        if (map == NULL && cut_next > 1)
+            map = hak_os_reserve(HEAP_BYTES * (cut_next = 1), HAK_OS_PAGE_BYTES);
+        if (map != NULL) {
             hak_count(HAK_COUNT_OS_MAP, 1);
-            uncut_count = cut_next;
+            heap = (hak_heap *)map;
+            atomic_store_explicit(&uncut,
+                                  (uintptr_t)(map + HEAP_BYTES) | (uint64_t)(cut_next - 1) << UNCUT_SHIFT,
+                                  memory_order_relaxed);
             cut_next = cut_next < CUT_MAX_COUNT ? cut_next * 2 : cut_next;
         }
-    }
-    hak_heap *heap = NULL;
-    if (uncut_count != 0) {
-        heap = (hak_heap *)uncut;
-        uncut += HEAP_BYTES;
-        uncut_count--;
     }
     hak_lock_give(&hak_heaps_lock);
     return heap;
 }
 
-hak_heap *hak_heap_new(void)
+static hak_heap *heap_reuse(void)
 {
+    if (atomic_load_explicit(&abandoned_count, memory_order_relaxed) == 0)
+        return NULL;
     hak_lock_take(&hak_heaps_lock);
     hak_heap *heap = abandoned_pop();
     if (heap != NULL)
         atomic_store_explicit(&heap->state, HAK_HEAP_LIVE, memory_order_relaxed);
     hak_lock_give(&hak_heaps_lock);
-    if (heap != NULL) {
+    if (heap != NULL)
         hak_count(HAK_COUNT_HEAP_REUSED, 1);
+    return heap;
+}
+
+hak_heap *hak_heap_new(void)
+{
+    hak_heap *heap = heap_reuse();
+    if (heap != NULL)
         return heap;
-    }
     heap = heap_cut();
     if (heap == NULL)
         return NULL;
-    hak_heap_share(
-        heap, atomic_load_explicit(&hak_process_counters[HAK_COUNT_HEAP_NEW], memory_order_relaxed) == 0);
+    hak_heap_share(heap);
     heap->owns = true;
     hak_count(HAK_COUNT_HEAP_NEW, 1);
     hak_front_init(heap);
-    hak_lock_take(&hak_heaps_lock);
-    heap->number = all_heaps != NULL ? all_heaps->number + 1 : 0;
-    heap->all_next = all_heaps;
-    all_heaps = heap;
-    hak_lock_give(&hak_heaps_lock);
+    heap->number = atomic_fetch_add_explicit(&heap_count, 1, memory_order_relaxed);
+    heap->all_next = atomic_load_explicit(&all_heaps, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&all_heaps, &heap->all_next, heap, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
     return heap;
 }
 
@@ -168,7 +200,7 @@ void hak_heap_drain_abandoned(hak_heap *heap)
 bool hak_heap_lose_others(hak_heap *mine)
 {
     bool others = false;
-    for (hak_heap *heap = all_heaps; heap != NULL; heap = heap->all_next)
+    for (hak_heap *heap = all_first(); heap != NULL; heap = heap->all_next)
         if (heap != mine && atomic_load_explicit(&heap->state, memory_order_relaxed) == HAK_HEAP_LIVE) {
             atomic_store_explicit(&heap->state, HAK_HEAP_LOST, memory_order_relaxed);
             heap->abandoned_next = lost_first;
@@ -182,7 +214,7 @@ bool hak_heap_lose_others(hak_heap *mine)
 void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context)
 {
     hak_lock_take(&hak_heaps_lock);
-    for (hak_heap *heap = all_heaps; heap != NULL; heap = heap->all_next)
+    for (hak_heap *heap = all_first(); heap != NULL; heap = heap->all_next)
         visit(heap, context);
     visit(&hak_heap_shared, context);
     visit(&hak_heap_tracked, context);
@@ -192,7 +224,7 @@ void hak_heap_visit(void (*visit)(hak_heap *heap, void *context), void *context)
 bool hak_heap_alone(const hak_heap *mine)
 {
     hak_lock_take(&hak_heaps_lock);
-    const hak_heap *heap = all_heaps;
+    const hak_heap *heap = all_first();
     while (heap != NULL && (heap == mine || heap->state != HAK_HEAP_LIVE))
         heap = heap->all_next;
     hak_lock_give(&hak_heaps_lock);
@@ -201,7 +233,7 @@ bool hak_heap_alone(const hak_heap *mine)
 
 bool hak_heap_any_key_locked(const hak_block *block)
 {
-    const hak_heap *heap = all_heaps;
+    const hak_heap *heap = all_first();
     while (heap != NULL && block->key != hak_block_key(block, heap))
         heap = heap->all_next;
     return heap != NULL || block->key == hak_block_key(block, &hak_heap_shared) ||

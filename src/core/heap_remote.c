@@ -289,7 +289,7 @@ static hak_outbox *outbox_of(hak_heap *heap, const hak_heap *owner)
 
 void hak_heap_send_outboxes(hak_heap *heap)
 {
-    for (unsigned i = 0; i < HAK_OUTBOXES; i++)
+    for (unsigned i = 0; i < HAK_OUTBOXES && heap->posts; i++)
         outbox_send(heap, &heap->outboxes[i]);
 }
 
@@ -315,6 +315,7 @@ void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block)
     if (HAK_UNLIKELY(box->owner != owner)) {
         outbox_send(heap, box);
         box->owner = owner;
+        heap->posts = true;
     }
     if (HAK_UNLIKELY(box->last == block))
         freed_twice(block);

@@ -25,12 +25,12 @@ static bool may_share(unsigned class_index)
            hak_classes.of[class_index].block_bytes <= HAK_DIRECT_MAX;
 }
 
-void hak_heap_share(hak_heap *heap, bool first)
+void hak_heap_share(hak_heap *heap)
 {
     unsigned leader = 0;
     for (unsigned i = hak_classes.count; i-- > 0;) {
         bool same =
-            first && i + 1 < hak_classes.count && may_share(i) && may_share(leader) &&
+            i + 1 < hak_classes.count && may_share(i) && may_share(leader) &&
             hak_log2_ceil(hak_classes.of[i].block_bytes) == hak_log2_ceil(hak_classes.of[leader].block_bytes);
         leader = same ? leader : i;
         lead(heap, i, leader);
