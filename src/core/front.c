@@ -1,6 +1,7 @@
 /* front.c: see front.h. Only the owner of the heap calls; grants are atomic. Never allocates. */
 #include "core/front.h"
 
+#include "core/base/os.h"
 #include "core/decide.h"
 #include "core/heap.h"
 #include "core/options.h"
@@ -13,6 +14,8 @@
 #define STALE_MOST  64
 #define PERCENT     100
 #define LOOK_EVERY  32 /* at how a block is used, of those that are kept */
+#define PACE_FREES  4  /* frees that come within PACE_NS, as often as it is looked, are worth a front */
+#define PACE_NS     (UINT64_C(4) * 1000000)
 
 static _Atomic size_t granted; /* by all heaps */
 
@@ -58,6 +61,18 @@ void hak_front_flush(hak_heap *heap)
     front->stale = 0;
 }
 
+/* What a thread that rests in between kept would lie idle, while others touch fresh memory. */
+static bool is_busy(hak_front *front)
+{
+    if (++front->paced >= PACE_FREES) {
+        uint64_t now_ns = hak_os_monotonic_ns();
+        front->busy = now_ns - front->pace_ns < PACE_NS;
+        front->pace_ns = now_ns;
+        front->paced = 0;
+    }
+    return front->busy;
+}
+
 /* Room for `bytes` more by other means than those at hand: false where there are none. */
 HAK_COLD static bool make_room(hak_heap *heap, size_t bytes)
 {
@@ -66,8 +81,8 @@ HAK_COLD static bool make_room(hak_heap *heap, size_t bytes)
         hak_front_flush(heap);
     size_t lacking = bytes > front->granted_bytes ? bytes - front->granted_bytes : 0;
     bool turns = front->past_bytes == bytes && front->turns >= TURNS_LEAST;
-    if (lacking != 0 && !(bytes <= FRONT_BYTES && grant(front, lacking, ALL_BYTES)) &&
-        !(turns && grant(front, lacking, TURNS_BYTES))) {
+    if (lacking != 0 && !(is_busy(front) && ((bytes <= FRONT_BYTES && grant(front, lacking, ALL_BYTES)) ||
+                                             (turns && grant(front, lacking, TURNS_BYTES))))) {
         front->turns = front->past_bytes == bytes ? front->turns : 0;
         front->past_bytes = bytes;
         return false;

@@ -1,8 +1,8 @@
 /* front.h: the last few large blocks a thread has freed, in front of the BigCache: taking one back costs no
  * lock and no atomic operation. Blocks here are no one's (HAK_LARGE_CACHED) and stay resident, so what all
  * fronts may hold is bounded: FRONT_BYTES by thread, more only for a thread that was seen to free and take a
- * size in turns. It is empty for ever where a mode or policy wants to see each large block. `heap`: the
- * calling thread's own. */
+ * size in turns. A thread that seldom frees large blocks keeps none: others use them meanwhile. It is empty
+ * for ever where a mode or policy wants to see each large block. `heap`: the calling thread's own. */
 #ifndef HAK_CORE_FRONT_H
 #define HAK_CORE_FRONT_H
 
@@ -15,9 +15,12 @@ struct hak_large;
 
 typedef struct hak_front {
     uint32_t count;
-    uint32_t room_ways;                       /* at most so many; 0: never any */
-    uint32_t stale;                           /* blocks that went past since one was taken */
-    uint32_t turns;                           /* times the size that went past was asked for next */
+    uint32_t room_ways; /* at most so many; 0: never any */
+    uint32_t stale;     /* blocks that went past since one was taken */
+    uint32_t turns;     /* times the size that went past was asked for next */
+    uint32_t paced;     /* frees that asked for room since pace_ns */
+    bool busy;          /* frees often enough to keep what it frees */
+    uint64_t pace_ns;
     size_t past_bytes;                        /* size that went past */
     size_t held_bytes;                        /* by the blocks */
     size_t granted_bytes;                     /* that may be held; given back when the front is emptied */
