@@ -25,6 +25,7 @@ typedef struct extent {
     uint32_t free_count;
     uint64_t used[WORDS];
     uint64_t free[WORDS];
+    uint64_t huge[WORDS]; /* advised to use huge pages; the others not to */
 } extent;
 
 static extent extents[EXTENTS];
@@ -46,7 +47,7 @@ static void flip(uint64_t *bits, unsigned index)
     bits[index / WORD_BITS] ^= UINT64_C(1) << index % WORD_BITS;
 }
 
-static extent *extent_new(void)
+static extent *extent_new(hak_chunk_pages pages)
 {
     unsigned slot = 0;
     while (slot < extent_end && extents[slot].count != 0)
@@ -75,18 +76,22 @@ static extent *extent_new(void)
     *e = (extent){.start = start, .count = (uint32_t)count, .free_count = (uint32_t)count};
     for (unsigned i = 0; i < count; i++)
         flip(e->free, i);
+    if (pages == HAK_PAGES_HUGE)
+        memcpy(e->huge, e->free, sizeof e->huge);
+    if (pages != HAK_PAGES_SYSTEM)
+        hak_os_advise_huge(start, count * HAK_CHUNK_BYTES, pages == HAK_PAGES_HUGE);
     extent_end = slot == extent_end ? slot + 1 : extent_end;
     mapped_chunks += count;
     hak_count(HAK_COUNT_OS_MAP, 1);
     return e;
 }
 
-void *hak_chunk_take(void)
+void *hak_chunk_take(hak_chunk_pages pages)
 {
     extent *e = NULL;
     for (unsigned slot = 0; slot < extent_end && e == NULL; slot++)
         e = extents[slot].free_count != 0 ? &extents[slot] : NULL;
-    if (e == NULL && (e = extent_new()) == NULL)
+    if (e == NULL && (e = extent_new(pages)) == NULL)
         return NULL;
     unsigned index = 0;
     while (!bit_of(e->free, index))
@@ -95,6 +100,10 @@ void *hak_chunk_take(void)
     flip(e->used, index);
     e->free_count--;
     e->used_count++;
+    if (pages != HAK_PAGES_SYSTEM && bit_of(e->huge, index) != (pages == HAK_PAGES_HUGE)) {
+        flip(e->huge, index);
+        hak_os_advise_huge(chunk_at(e, index), HAK_CHUNK_BYTES, pages == HAK_PAGES_HUGE);
+    }
     return chunk_at(e, index);
 }
 
@@ -132,6 +141,12 @@ static extent *extent_of(const char *chunk, unsigned *index)
     return NULL;
 }
 
+void hak_chunk_empty(void *chunk)
+{
+    if (!hak_os_purge(chunk, HAK_CHUNK_BYTES))
+        memset(chunk, 0, HAK_CHUNK_BYTES); /* locked memory, or a filter: then it stays resident */
+}
+
 void hak_chunk_give(void *chunk)
 {
     unsigned index;
@@ -143,8 +158,6 @@ void hak_chunk_give(void *chunk)
     e->free_count++;
     if (e->used_count == 0)
         unmap_free(e);
-    else if (!hak_os_purge(chunk, HAK_CHUNK_BYTES))
-        memset(chunk, 0, HAK_CHUNK_BYTES); /* locked memory, or a filter: then it stays resident */
 }
 
 size_t hak_chunk_release(void)

@@ -7,10 +7,20 @@
 
 #include "core/base/types.h"
 
-/* A zeroed chunk, at a multiple of 2 MiB; NULL with ENOMEM. */
-void *hak_chunk_take(void);
+typedef enum hak_chunk_pages {
+    HAK_PAGES_SYSTEM, /* as the kernel is set: then every chunk is taken so */
+    HAK_PAGES_SMALL,
+    HAK_PAGES_HUGE,
+} hak_chunk_pages;
 
-/* The chunk's content is lost. */
+/* A zeroed chunk, at a multiple of 2 MiB; NULL with ENOMEM. An extent is advised as its first chunk wants it,
+ * a chunk only where it wants something else: each advice waits for the faults of all threads. */
+void *hak_chunk_take(hak_chunk_pages pages);
+
+/* Its content is given back to the system; without the lock. */
+void hak_chunk_empty(void *chunk);
+
+/* A chunk that was emptied. */
 void hak_chunk_give(void *chunk);
 
 /* Unmaps every chunk that is not used: where a limit leaves no room for other mappings. Returns the bytes. */

@@ -14,8 +14,8 @@
 #include "core/research.h"
 
 /* In the order of hak_lock_rank. */
-static hak_lock *const locks[] = {&hak_shared_lock,     &hak_heaps_lock,    &hak_plain_lock,
-                                  &hak_quarantine_lock, &hak_bigcache_lock, &hak_pool_lock};
+static hak_lock *const locks[] = {&hak_shared_lock, &hak_heaps_lock,    &hak_plain_lock, &hak_quarantine_lock,
+                                  &hak_purge_lock,  &hak_bigcache_lock, &hak_pool_lock};
 
 static void before_fork(void)
 {

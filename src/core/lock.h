@@ -16,8 +16,9 @@ typedef enum hak_lock_rank {
     HAK_RANK_HEAPS,      /* heap_list.c: which heaps exist and which are without a thread */
     HAK_RANK_PLAIN,      /* plain.c: the whole MINIMAL heap */
     HAK_RANK_QUARANTINE, /* research.c */
-    HAK_RANK_BIGCACHE,   /* bigcache.c */
-    HAK_RANK_POOL,       /* superslab.c: units, purge state */
+    HAK_RANK_PURGE,    /* superslab.c: who gives memory of the pool back, the pool's lock let go meanwhile */
+    HAK_RANK_BIGCACHE, /* bigcache.c */
+    HAK_RANK_POOL,     /* superslab.c: units, purge state */
     HAK_RANK_COUNT
 } hak_lock_rank;
 

@@ -22,6 +22,7 @@
 #define BATCH_SHARE 8
 
 hak_lock hak_pool_lock = HAK_LOCK_INIT(HAK_RANK_POOL);
+hak_lock hak_purge_lock = HAK_LOCK_INIT(HAK_RANK_PURGE);
 
 static hak_superslab *all_supers;
 static hak_superslab *dirty_first, *dirty_last;
@@ -49,6 +50,11 @@ static unsigned fit_of(uint32_t free_units)
 static uint32_t mask_of(unsigned first, unsigned units)
 {
     return (units == HAK_UNITS ? ALL_UNITS : (1u << units) - 1) << first;
+}
+
+static size_t unit_bytes(uint32_t units)
+{
+    return (size_t)__builtin_popcount(units) * HAK_UNIT_BYTES;
 }
 
 static void count_dirty(const hak_superslab *super, ptrdiff_t bytes)
@@ -101,23 +107,23 @@ static bool bulk_wanted(void)
 
 /* Without the feature the kernel's own setting stands. Before anything is written to the chunk: where one OS
  * page is there, the kernel makes no huge page any more. */
-static void advise(void *chunk, bool bulk)
+static hak_chunk_pages pages_wanted(bool bulk)
 {
     if (!hak_feature_on(HAK_FEATURE_THP))
-        return;
+        return HAK_PAGES_SYSTEM;
     bool huge = bulk || hak_opt.knobs[HAK_KNOB_THP] == HAK_THP_MODE_ON;
-    hak_os_advise_huge(chunk, HAK_SUPERSLAB_BYTES, huge);
     hak_count(huge ? HAK_COUNT_THP_ON : HAK_COUNT_THP_OFF, 1);
+    return huge ? HAK_PAGES_HUGE : HAK_PAGES_SMALL;
 }
 
 static hak_superslab *super_new(bool bulk)
 {
-    hak_superslab *super = hak_chunk_take();
+    hak_superslab *super = hak_chunk_take(pages_wanted(bulk));
     if (super == NULL)
         return NULL;
-    advise(super, bulk);
     super->bulk = bulk;
     if (!hak_first_fit_add(super)) {
+        hak_chunk_empty(super);
         hak_chunk_give(super);
         return NULL;
     }
@@ -136,10 +142,11 @@ static hak_superslab *super_new(bool bulk)
 }
 
 /* Returns the bytes that may have been resident. Its chunk comes back as a whole: with a huge page, where a
- * SuperSlab whose units alone were given back would be faulted in by small pages. */
+ * SuperSlab whose units alone were given back would be faulted in by small pages. Under both locks; the
+ * pool's is let go meanwhile. */
 static size_t super_unmap(hak_superslab *super)
 {
-    size_t resident = (size_t)__builtin_popcount(super->dirty_units) * HAK_UNIT_BYTES;
+    size_t resident = unit_bytes(super->dirty_units);
     hak_page_map_set(super, 1, HAK_CHUNK_FOREIGN);
     dirty_unlink(super);
     count_dirty(super, -(ptrdiff_t)resident);
@@ -153,36 +160,74 @@ static size_t super_unmap(hak_superslab *super)
     super_count--;
     bulk_count -= super->bulk;
     empty_count--;
+    hak_lock_give(&hak_pool_lock);
+    hak_chunk_empty(super);
+    hak_lock_take(&hak_pool_lock);
     hak_chunk_give(super);
     hak_count(HAK_COUNT_SUPERSLAB_FREED, 1);
     return resident;
 }
 
-/* Gives the dirty units of one SuperSlab back, a call per run of them. Where the kernel refuses they stay
- * dirty, out of the list, so that nobody believes them to be zero and nobody asks again at once. */
-static size_t purge_super(hak_superslab *super)
+/* Takes the units out of the free ones; true when all of them are known to be zero. */
+static bool claim(hak_superslab *super, uint32_t units)
 {
-    size_t purged = 0;
-    uint32_t dirty = super->dirty_units;
-    dirty_unlink(super);
-    while (dirty != 0) {
-        unsigned first = (unsigned)__builtin_ctz(dirty);
-        uint32_t rest = ~(dirty >> first);
+    uint32_t dirty = super->dirty_units & units;
+    if (super->free_units == ALL_UNITS)
+        empty_count--;
+    count_dirty(super, -(ptrdiff_t)unit_bytes(dirty));
+    super->free_units &= ~units;
+    super->dirty_units &= ~units;
+    if (super->dirty_units == 0)
+        dirty_unlink(super);
+    used_bytes += unit_bytes(units);
+    hak_first_fit_set(super, fit_of(super->free_units));
+    return dirty == 0;
+}
+
+/* Some of the units are dirty. */
+static void unclaim(hak_superslab *super, uint32_t units, uint32_t dirty)
+{
+    super->free_units |= units;
+    super->dirty_units |= dirty;
+    count_dirty(super, (ptrdiff_t)unit_bytes(dirty));
+    used_bytes -= unit_bytes(units);
+    if (super->free_units == ALL_UNITS)
+        empty_count++;
+    hak_first_fit_set(super, fit_of(super->free_units));
+}
+
+/* A call per run of units; returns those that were given back. */
+static uint32_t purge_units(hak_superslab *super, uint32_t left)
+{
+    uint32_t purged = 0;
+    while (left != 0) {
+        unsigned first = (unsigned)__builtin_ctz(left);
+        uint32_t rest = ~(left >> first);
         unsigned units = rest == 0 ? HAK_UNITS - first : (unsigned)__builtin_ctz(rest);
         if (units > HAK_UNITS - first)
             units = HAK_UNITS - first;
         uint32_t mask = mask_of(first, units);
         char *from = hak_unit_address(super, first);
-        size_t bytes = (size_t)((char *)super + (first + units) * HAK_UNIT_BYTES - from);
         hak_count(HAK_COUNT_UNIT_PURGE, 1);
-        if (hak_os_purge(from, bytes)) {
-            super->dirty_units &= ~mask;
-            count_dirty(super, -(ptrdiff_t)(units * HAK_UNIT_BYTES));
-            purged += bytes;
-        }
-        dirty &= ~mask;
+        if (hak_os_purge(from, (size_t)((char *)super + (first + units) * HAK_UNIT_BYTES - from)))
+            purged |= mask;
+        left &= ~mask;
     }
     return purged;
+}
+
+/* Gives the dirty units of one SuperSlab back; they count as used meanwhile. Where the kernel refuses they
+ * stay dirty, out of the list, so that nobody believes them to be zero and nobody asks again at once. Under
+ * both locks; the pool's is let go meanwhile. */
+static size_t purge_super(hak_superslab *super)
+{
+    uint32_t dirty = super->dirty_units;
+    claim(super, dirty);
+    hak_lock_give(&hak_pool_lock);
+    uint32_t purged = purge_units(super, dirty);
+    hak_lock_take(&hak_pool_lock);
+    unclaim(super, dirty, dirty & ~purged);
+    return unit_bytes(purged);
 }
 
 /* Idle bytes allowed to stay resident. */
@@ -212,28 +257,40 @@ static void regret(size_t bytes)
     regret_bytes = regret_bytes + sorry < REGRET_MOST ? regret_bytes + sorry : REGRET_MOST;
 }
 
-static void purge_some(uint64_t now_ns)
+/* Whether so much is idle that some is to be given back. Without the feature nothing waits. */
+static bool has_excess(uint64_t now_ns)
 {
-    if (!hak_feature_on(HAK_FEATURE_BATCH)) {
-        if (dirty_last != NULL)
-            hak_count(HAK_COUNT_PURGE_BYTES, purge_super(dirty_last));
-        return;
-    }
+    if (!hak_feature_on(HAK_FEATURE_BATCH))
+        return dirty_first != NULL;
     size_t keep = keep_bytes();
     size_t batch = hak_knob_bytes(HAK_KNOB_PURGE_BATCH_BYTES);
     size_t most = regret_bytes == 0 ? batch : keep < IDLE_MOST ? IDLE_MOST - keep : keep / BATCH_SHARE;
     batch = batch < most ? batch : most;
     uint64_t delay_ns = (uint64_t)hak_opt.knobs[HAK_KNOB_PURGE_DELAY_MS] * NS_PER_MS;
     bool aged = dirty_first != NULL && now_ns - dirty_first->dirty_since_ns > delay_ns && dirty_bytes > keep;
-    if (!aged && dirty_bytes <= keep + batch)
-        return;
+    return aged || dirty_bytes > keep + batch;
+}
+
+/* Until no more than `keep` is idle, or every SuperSlab had its turn: others free meanwhile. Under both
+ * locks; the pool's is let go now and then. */
+static size_t purge_to(size_t keep)
+{
     size_t purged = 0;
-    while (dirty_first != NULL && dirty_bytes > keep)
+    for (size_t turns = super_count; turns != 0 && dirty_first != NULL && dirty_bytes > keep; turns--)
         purged += dirty_first->free_units == ALL_UNITS ? super_unmap(dirty_first) : purge_super(dirty_first);
+    return purged;
+}
+
+static void purge_excess(uint64_t now_ns)
+{
+    bool batched = hak_feature_on(HAK_FEATURE_BATCH);
+    size_t purged = purge_to(batched ? keep_bytes() : 0);
+    hak_count(HAK_COUNT_PURGE_BYTES, purged);
+    if (!batched)
+        return;
     purged_bytes = now_ns - purged_ns > REGRET_NS ? purged : purged_bytes + purged;
     purged_ns = now_ns;
     hak_count(HAK_COUNT_PURGE_BATCH, 1);
-    hak_count(HAK_COUNT_PURGE_BYTES, purged);
 }
 
 /* First unit of the lowest run of `units` free units in `free_units`, which has one. */
@@ -286,23 +343,6 @@ static void clear_entries(hak_superslab *super, unsigned first, unsigned units)
     }
 }
 
-/* Takes the units out of the free ones; true when all of them are known to be zero. */
-static bool claim(hak_superslab *super, unsigned first, unsigned units)
-{
-    uint32_t mask = mask_of(first, units);
-    bool zeroed = (super->dirty_units & mask) == 0;
-    if (super->free_units == ALL_UNITS)
-        empty_count--;
-    count_dirty(super, -(ptrdiff_t)((size_t)__builtin_popcount(super->dirty_units & mask) * HAK_UNIT_BYTES));
-    super->free_units &= ~mask;
-    super->dirty_units &= ~mask;
-    if (super->dirty_units == 0)
-        dirty_unlink(super);
-    used_bytes += units * HAK_UNIT_BYTES;
-    hak_first_fit_set(super, fit_of(super->free_units));
-    return zeroed;
-}
-
 hak_slab *hak_pool_take(unsigned units, hak_run_use use, bool *zeroed)
 {
     hak_lock_take(&hak_pool_lock);
@@ -311,7 +351,7 @@ hak_slab *hak_pool_take(unsigned units, hak_run_use use, bool *zeroed)
     if (super != NULL) {
         uint32_t usable = use != HAK_RUN_MID && units == 1 ? super->free_units : super->free_units & ~1u;
         unsigned first = find_run(usable, units);
-        *zeroed = claim(super, first, units);
+        *zeroed = claim(super, mask_of(first, units));
         if (*zeroed)
             regret(units * HAK_UNIT_BYTES);
         run = &super->slabs[first];
@@ -322,33 +362,31 @@ hak_slab *hak_pool_take(unsigned units, hak_run_use use, bool *zeroed)
     return run;
 }
 
-static void release(hak_superslab *super, unsigned first, unsigned units, uint64_t now_ns)
+/* The units are free from now on. Who finds another thread giving memory back leaves it at that. */
+static void release(hak_superslab *super, unsigned first, unsigned units)
 {
+    uint64_t now_ns = hak_os_monotonic_ns();
     uint32_t mask = mask_of(first, units);
-    super->free_units |= mask;
-    super->dirty_units |= mask;
-    count_dirty(super, (ptrdiff_t)(units * HAK_UNIT_BYTES));
-    used_bytes -= units * HAK_UNIT_BYTES;
+    clear_entries(super, first, units);
+    hak_lock_take(&hak_pool_lock);
+    unclaim(super, mask, mask);
     dirty_link_last(super, now_ns);
-    hak_first_fit_set(super, fit_of(super->free_units));
-    if (super->free_units == ALL_UNITS) {
-        empty_count++;
-        if (empty_count * HAK_SUPERSLAB_BYTES > EMPTY_SHARE * keep_bytes()) {
+    bool leaves =
+        super->free_units == ALL_UNITS && empty_count * HAK_SUPERSLAB_BYTES > EMPTY_SHARE * keep_bytes();
+    bool excess = has_excess(now_ns);
+    if ((leaves || excess) && hak_lock_try(&hak_purge_lock)) {
+        if (leaves)
             hak_count(HAK_COUNT_PURGE_BYTES, super_unmap(super));
-        }
+        if (excess)
+            purge_excess(now_ns);
+        hak_lock_give(&hak_purge_lock);
     }
-    purge_some(now_ns);
+    hak_lock_give(&hak_pool_lock);
 }
 
 void hak_pool_give(hak_slab *run)
 {
-    hak_superslab *super = hak_superslab_of(run);
-    unsigned first = run->unit_first, units = run->units;
-    uint64_t now_ns = hak_os_monotonic_ns();
-    clear_entries(super, first, units);
-    hak_lock_take(&hak_pool_lock);
-    release(super, first, units, now_ns);
-    hak_lock_give(&hak_pool_lock);
+    release(hak_superslab_of(run), run->unit_first, run->units);
 }
 
 bool hak_pool_grow(hak_slab *run, unsigned units)
@@ -361,7 +399,7 @@ bool hak_pool_grow(hak_slab *run, unsigned units)
     hak_lock_take(&hak_pool_lock);
     bool fits = (super->free_units & mask) == mask;
     if (fits) {
-        claim(super, first + old, units - old);
+        claim(super, mask);
         for (unsigned i = old; i < units; i++) {
             super->slabs[first + i] =
                 (hak_slab){.unit_first = (uint8_t)first, .kind = HAK_SLAB_REST, .start = run->start};
@@ -374,33 +412,33 @@ bool hak_pool_grow(hak_slab *run, unsigned units)
 
 void hak_pool_shrink(hak_slab *run, unsigned units)
 {
-    hak_superslab *super = hak_superslab_of(run);
     unsigned first = run->unit_first, old = run->units;
     if (units >= old)
         return;
-    uint64_t now_ns = hak_os_monotonic_ns();
-    clear_entries(super, first + units, old - units);
     run->units = (uint8_t)units;
-    hak_lock_take(&hak_pool_lock);
-    release(super, first + units, old - units, now_ns);
-    hak_lock_give(&hak_pool_lock);
+    release(hak_superslab_of(run), first + units, old - units);
+}
+
+static hak_superslab *find_empty(void)
+{
+    hak_superslab *super = all_supers;
+    while (super != NULL && super->free_units != ALL_UNITS)
+        super = super->all_next;
+    return super;
 }
 
 size_t hak_pool_trim(void)
 {
     size_t purged = 0; /* and perhaps unmapped afterwards */
+    hak_lock_take(&hak_purge_lock);
     hak_lock_take(&hak_pool_lock);
-    for (hak_superslab *super = all_supers, *next; super != NULL; super = next) {
-        next = super->all_next;
-        if (super->free_units == ALL_UNITS) {
-            purged += super_unmap(super);
-        } else {
-            purged += purge_super(super);
-        }
-    }
+    for (size_t turns = super_count; turns != 0 && empty_count != 0; turns--)
+        purged += super_unmap(find_empty());
+    purged += purge_to(0);
     hak_count(HAK_COUNT_PURGE_BYTES, purged);
     size_t unmapped = hak_chunk_release();
     hak_lock_give(&hak_pool_lock);
+    hak_lock_give(&hak_purge_lock);
     return purged > unmapped ? purged : unmapped;
 }
 

@@ -4,7 +4,8 @@
  * A SuperSlab starts with its header and one hak_slab per unit; the first unit's blocks begin behind them.
  * The pool is global under one lock (HAK_RANK_POOL), taken once per slab, not per block. Freed units stay
  * resident ("dirty") up to a bound that follows the live bytes, then the longest idle ones are given back in
- * batches: so an idle process shrinks without any thread of ours and without a further call.
+ * batches: so an idle process shrinks without any thread of ours and without a further call. One thread at a
+ * time does that (HAK_RANK_PURGE), and lets the pool's lock go while the kernel works.
  * Sizes are units of 64 KiB unless they say bytes. */
 #ifndef HAK_CORE_SUPERSLAB_H
 #define HAK_CORE_SUPERSLAB_H
@@ -93,6 +94,7 @@ typedef struct hak_pool_info {
 } hak_pool_info;
 
 extern hak_lock hak_pool_lock;
+extern hak_lock hak_purge_lock; /* fork waits for who gives back */
 
 HAK_INLINE hak_superslab *hak_superslab_of(const void *at)
 {
