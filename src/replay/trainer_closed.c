@@ -19,6 +19,7 @@
 #define GUARD_EARLY        0.25               /* times the shortest long one */
 #define GUARD_UNKNOWN      25                 /* percent above what was unknown in training */
 #define KNOWN_STEP         ((int64_t)2 << 20) /* a huge page */
+#define KNOWN_APART        (4.0 * (64 << 10)) /* of each class lies in small pages */
 #define GATED_SHARE        0.3 /* of the small allocations may consult sites where only time counts */
 
 /* ---- reading ---- */
@@ -240,18 +241,27 @@ static int fit_sites(hak_training *t, const hak_site_source *sources)
     return 0;
 }
 
-/* Every training input held so much in small blocks at once: there huge pages cost nothing but what they
- * save. */
+/* What an input held at once in slabs behind the first ones of each class: these get huge pages (heap.c). */
+static double bulk_bytes(const hak_train_trace *digest)
+{
+    uint32_t ladder[HAK_POLICY_MAX_CLASSES];
+    uint32_t classes = hak_standard_ladder(ladder), cell = 0;
+    double sum = 0;
+    for (uint32_t c = 0; c < classes; c++) {
+        double held = 0;
+        for (; cell < HAK_CELLS && (cell + 1) * HAK_CELL_BYTES <= ladder[c]; cell++)
+            held += (double)digest->peak[cell] * ladder[c];
+        sum += fmax(held - KNOWN_APART, 0);
+    }
+    return sum;
+}
+
+/* So much every training input had: there huge pages cost nothing but what they save. */
 static void fit_known(hak_training *t)
 {
     double least = INFINITY;
-    for (size_t i = 0; i < t->options->trace_count; i++) {
-        const hak_train_trace *digest = &t->materials[i].digest;
-        double held = 0;
-        for (uint32_t cell = 0; cell < HAK_CELLS; cell++)
-            held += (double)digest->peak[cell] * (cell + 1) * HAK_CELL_BYTES;
-        least = fmin(least, held);
-    }
+    for (size_t i = 0; i < t->options->trace_count; i++)
+        least = fmin(least, bulk_bytes(&t->materials[i].digest));
     const hak_knob_info *info = &hak_knob_infos[HAK_KNOB_THP_KNOWN_BYTES];
     int64_t known = (int64_t)fmin(least, (double)info->max) / KNOWN_STEP * KNOWN_STEP;
     if (known < KNOWN_STEP)

@@ -12,7 +12,7 @@
 #define RUNGS        3 /* blocks at rung r: 1, 2, 4; half of the candidates go on */
 #define PRUNE_BLOCKS 8
 #define MIN_PAIRS    6     /* fewer cannot show anything at 95% */
-#define PRUNE_ROUNDS 2     /* so many times as many blocks where the first ones do not decide */
+#define PRUNE_ROUNDS 5     /* so many times as many blocks where the first ones do not decide */
 #define MIN_GAIN     0.002 /* log ratio; below, a family is not worth its complexity */
 #define MAX_GAIN     100   /* log ratio; no candidate is better by so much */
 #define MAX_STALE    6     /* generations without a better one: the search has converged */
@@ -106,6 +106,15 @@ static void mutate_family(hak_arena *arena, hak_candidate *child, hak_knob_famil
     }
 }
 
+/* More huge pages than every input fills cost the last of them in part: a little on average, much for an
+ * input that happens to end early. */
+static void keep_known(const hak_search *search, hak_candidate *child)
+{
+    int64_t most = knob_of(search->closed_form, HAK_KNOB_THP_KNOWN_BYTES);
+    if (knob_of(child, HAK_KNOB_THP_KNOWN_BYTES) > most)
+        set_knob(child, HAK_KNOB_THP_KNOWN_BYTES, most);
+}
+
 static hak_candidate mutate(hak_search *search, const hak_candidate *parent)
 {
     hak_candidate child = *parent;
@@ -116,6 +125,7 @@ static hak_candidate mutate(hak_search *search, const hak_candidate *parent)
     }
     for (unsigned n = 1 + hak_arena_random(arena) % 2; n > 0; n--)
         mutate_family(arena, &child, (hak_knob_family)(hak_arena_random(arena) % HAK_FAMILY_COUNT));
+    keep_known(search, &child);
     return child;
 }
 

@@ -95,7 +95,7 @@ static uint32_t without_unweighed(hak_training *t)
  * of which the first that holds is believed. */
 typedef struct finalists {
     uint32_t
-        ids[4 + HAK_TRAIN_MAX_POINTS]; /* the default, the best, and what is tried where that is refused */
+        ids[5 + HAK_TRAIN_MAX_POINTS]; /* the default, the best, and what is tried where that is refused */
     uint32_t count;                    /* of these; */
     uint32_t all;                      /* with what is only to be weighed, behind them */
 } finalists;
@@ -125,10 +125,26 @@ static uint32_t frugal_best(const hak_arena *arena)
     return found;
 }
 
+/* The best with huge pages for no more than every training input filled: where more paid on average, an input
+ * that fills less may still lose. The best itself when the closed form knows nothing. */
+static uint32_t modest_best(hak_training *t)
+{
+    const hak_train_family thp = HAK_TRAIN_KNOBS + HAK_FAMILY_THP;
+    if (!hak_candidate_has(&t->closed_candidate, thp))
+        return t->search.best;
+    hak_candidate modest = t->arena.candidates[t->search.best];
+    hak_candidate_drop(&modest, thp);
+    modest.knob_set[HAK_KNOB_THP_KNOWN_BYTES] = true;
+    modest.knobs[HAK_KNOB_THP_KNOWN_BYTES] = t->closed_candidate.knobs[HAK_KNOB_THP_KNOWN_BYTES];
+    uint32_t id = hak_arena_add(&t->arena, &modest);
+    return id == UINT32_MAX ? t->search.best : id;
+}
+
 static finalists finalists_of(hak_training *t)
 {
     finalists f = {.ids = {HAK_ARENA_DEFAULT}, .count = 1};
     add_finalist(&f, t->search.best);
+    add_finalist(&f, modest_best(t));
     add_finalist(&f, without_unweighed(t));
     hak_arena_rate(&t->arena, t->search.noise);
     add_finalist(&f, frugal_best(&t->arena));

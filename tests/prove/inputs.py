@@ -31,13 +31,16 @@ def write(folder, name, text):
 SQL = {"a": ("mixed", 11), "b": ("orders", 12), "c": ("reports", 13), "d": ("ledger", 14), "e": ("series", 15),
        "f": ("desk", 16)}
 
+SQL_ROWS = 120000  # that are there before the first statement
+
 
 def sqlite3(letter, scale, folder):
     shape, seed = SQL[letter]
-    count = int({"reports": 4000, "series": 4000, "ledger": 6000}.get(shape, 9000) * scale)
+    count = int({"reports": 60, "series": 250, "ledger": 1200, "orders": 1500, "desk": 150}.get(shape, 120) * scale)
     path = pathlib.Path(folder) / f"sqlite3.{letter}.sql"
     with open(path, "w") as out:
-        subprocess.run([sys.executable, HERE.parent / "programs/input/statements.py", str(seed), str(count), shape],
+        subprocess.run([sys.executable, HERE.parent / "programs/input/statements.py", str(seed), str(count), shape,
+                        str(int(SQL_ROWS * scale))],
                        stdout=out, check=True)
     return ["/usr/bin/sqlite3", ":memory:"], str(path)
 
@@ -47,10 +50,10 @@ def sqlite3(letter, scale, folder):
 JQ = {
     "a": 'map(select(.price > 5000) | {id, kind, words: (.text | split(" ") | length)}) | group_by(.kind) '
          '| map({kind: .[0].kind, n: length, words: (map(.words) | add)})',
-    "b": '[.[] | tostream | select(length == 2) | .[0] |= map(tostring) | .[0] | join("/")] | group_by(.) | map([.[0], length]) '
+    "b": '[.[] | select(.parts | length == 5) | tostream | select(length == 2) | .[0] |= map(tostring) | .[0] | join("/")] | group_by(.) | map([.[0], length]) '
          '| sort_by(.[1]) | .[-20:]',
     "c": 'map(.parts | map(.name) | join("+")) | unique | length',
-    "d": 'map(walk(if type == "string" then ascii_upcase else . end)) | sort_by(.price, .id) | .[0:50]',
+    "d": 'map(select(.price > 9000) | walk(if type == "string" then ascii_upcase else . end)) | sort_by(.price, .id) | .[0:50]',
     "e": 'reduce .[] as $d ({}; .[$d.kind][$d.tags[0] // "none"] += ($d.text | ltrimstr("amber") | length))',
     "f": 'map({(.kind): (.parts | map({key: .name, value: .n}) | from_entries)}) | map(to_entries[]) | group_by(.key) '
          '| map({key: .[0].key, value: (map(.value) | add | length)}) | from_entries',
@@ -62,7 +65,7 @@ def jq(letter, scale, folder):
     docs = [{"id": n, "kind": rng.choice(WORDS), "price": rng.randint(1, 10**6) / 100, "text": sentence(rng, 1, 30),
              "tags": rng.choices(WORDS, k=rng.randint(0, 6)),
              "parts": [{"n": i, "name": rng.choice(WORDS) + str(i)} for i in range(rng.randint(0, 6))]}
-            for n in range(int({"b": 1500, "d": 2500, "f": 10000}.get(letter, 20000) * scale))]
+            for n in range(int(20000 * scale))]
     path = write(folder, f"jq.{letter}.json", json.dumps(docs))
     return ["/usr/bin/jq", "-c", JQ[letter], path], "/dev/null"
 
@@ -243,12 +246,12 @@ def ghostscript(letter, scale, folder):
 # ---- interpreters ----
 
 PERL = {
-    "a": 'my %h; for my $i (1..$n) { my $k = "k".($i*7919 % 5003); $h{$k} .= " $i"; delete $h{$k} if length $h{$k} > 60 } print scalar(keys %h), "\\n";',
+    "a": 'my %h; for my $i (1..$n) { my $k = "k".($i*7919 % 100003); $h{$k} .= " $i"; delete $h{$k} if length $h{$k} > 60 } print scalar(keys %h), "\\n";',
     "b": 'my @a = map { join "-", $_, $_*3 % 17, "x" x ($_ % 40) } 1..$n/2; my @s = sort { $a cmp $b } @a; print "$s[0] $s[-1]\\n";',
-    "c": 'my $t = ""; for my $i (1..$n/2) { $t .= "word$i " ; if ($i % 500 == 0) { my %c; $c{$_}++ for split / /, $t; $t = join " ", (sort keys %c)[0..20] } } print length $t, "\\n";',
-    "d": 'my @q; for my $i (1..$n) { push @q, { id => $i, tags => [map { $i * $_ % 11 } 1..4] }; shift @q if @q > 3000 } my $s = 0; $s += $_->{tags}[1] for @q; print "$s\\n";',
+    "c": 'my %c; for my $i (1..$n/2) { $c{$_}{$i % 7}++ for "word".($i*31 % 60013), "t".($i % 977) } print scalar(keys %c), " ", join(",", (sort keys %c)[0..20]), "\\n";',
+    "d": 'my @q; for my $i (1..$n) { push @q, { id => $i, tags => [map { $i * $_ % 11 } 1..4] }; shift @q if @q > 60000 } my $s = 0; $s += $_->{tags}[1] for @q; print "$s\\n";',
     "e": 'my %t; for my $i (1..$n/2) { my $p = \\%t; $p = $p->{$_} //= {} for split //, $i*31 % 99991 } my @w = (\\%t); my $c = 0; while (my $x = pop @w) { $c++; push @w, values %$x } print "$c\\n";',
-    "f": 'my ($s, %g) = (""); for my $i (1..$n/3) { my $l = join ",", $i, $i*7 % 31, "v$i"; my @f = split /,/, $l; push @{$g{$f[1]}}, uc $f[2]; if ($i % 4000 == 0) { $s = join "|", map { scalar @{$g{$_}} } sort keys %g; %g = () } } print "$s\\n";',
+    "f": 'my ($s, %g) = (""); for my $i (1..$n*2/3) { my $l = join ",", $i, $i*7 % 31, "v$i"; my @f = split /,/, $l; push @{$g{$f[1]}}, uc $f[2]; if ($i % 40000 == 0) { $s = join "|", map { scalar @{$g{$_}} } sort keys %g } } print "$s\\n";',
 }
 
 
@@ -257,17 +260,17 @@ def perl(letter, scale, folder):
 
 
 LUA = {
-    "a": 'local t = {} for i = 1, n do t[i % 5003] = "k" .. i end print(#t)',
-    "b": 'local q = {} for i = 1, n do q[#q + 1] = {i, i * 3 % 17} if #q > 2000 then q = {} end end print(#q)',
+    "a": 'local t = {} for i = 1, n do t[i % 200003] = "k" .. i end print(#t)',
+    "b": 'local q = {} for i = 1, n do q[#q + 1] = {i, i * 3 % 17} if #q > 150000 then q = {} end end print(#q)',
     "c": 'local s = {} for i = 1, n // 4 do s[#s + 1] = string.rep("ab", i % 30) .. i end table.sort(s) print(s[1], #table.concat(s))',
-    "d": 'local t = {} for i = 1, n // 2 do local p = t for c in tostring(i * 31 % 9973):gmatch(".") do p[c] = p[c] or {} p = p[c] end end print(next(t) ~= nil)',
-    "e": 'local f = {} for i = 1, n // 2 do local k = i f[i % 997] = function() return k end end print(f[5]())',
-    "f": 'local r = {} for i = 1, n // 6 do local l = i .. ";" .. i % 31 .. ";v" .. i local f = {} for p in l:gmatch("[^;]+") do f[#f + 1] = p end r[i % 4001] = f end print(#r)',
+    "d": 'local t = {} for i = 1, n // 2 do local p = t for c in tostring(i * 31 % 299993):gmatch(".") do p[c] = p[c] or {} p = p[c] end end print(next(t) ~= nil)',
+    "e": 'local f = {} for i = 1, n // 2 do local k = i f[i % 200003] = function() return k end end print(f[5]())',
+    "f": 'local r = {} for i = 1, n // 6 do local l = i .. ";" .. i % 31 .. ";v" .. i local f = {} for p in l:gmatch("[^;]+") do f[#f + 1] = p end r[i % 80021] = f end print(#r)',
 }
 
 
 def lua(letter, scale, folder):
-    return ["/usr/bin/lua5.4", write(folder, f"lua.{letter}.lua", f"local n = {int({'c': 800000, 'e': 6000000}.get(letter, 2000000) * scale)} {LUA[letter]}\n")], "/dev/null"
+    return ["/usr/bin/lua5.4", write(folder, f"lua.{letter}.lua", f"local n = {int({'c': 800000, 'e': 6000000, 'b': 2000000}.get(letter, 1000000) * scale)} {LUA[letter]}\n")], "/dev/null"
 
 
 def python3(letter, scale, folder):

@@ -26,14 +26,14 @@ def documents(rng, n):
         text = json.dumps([{"id": i * 20 + k, "text": words(rng, 1, 40), "tags": rng.choices(WORDS, k=4),
                             "parts": [{"n": p, "name": words(rng, 1, 2)} for p in range(rng.randint(0, 6))]} for k in range(20)])
         for doc in json.loads(text):
-            kept[doc["id"] % 4001] = doc
+            kept[doc["id"] % 12007] = doc
     return json.dumps(kept, sort_keys=True)
 
 
 def compiled(rng, n):
-    """Source text, parsed to trees, walked and compiled."""
-    out = []
-    for i in range(int(60 * n)):
+    """Source text, parsed to trees that are kept as a checker of a project would, walked and compiled."""
+    out, trees = [], []
+    for i in range(int(40 * n)):
         lines = []
         for k in range(40):
             a, b = rng.sample(WORDS, 2)
@@ -42,6 +42,7 @@ def compiled(rng, n):
                       f"    return {{'{a}': {b}, '{b}': len({b}) + {rng.randint(1, 99)}}}"]
         source = "\n".join(lines)
         parsed = ast.parse(source)
+        trees.append(parsed)
         out.append(sum(isinstance(node, ast.Name) for node in ast.walk(parsed)))
         out.append(len(compile(parsed, f"m{i}", "exec").co_consts))
     return str(out)
@@ -58,10 +59,10 @@ class Row:
 def tables(rng, n):
     """CSV to objects, sorted and grouped."""
     out = []
-    for _ in range(int(10 * n) + 1):
+    for _ in range(int(n) + 1):
         sink = io.StringIO()
         writer = csv.writer(sink)
-        for i in range(4000):
+        for i in range(40000):
             writer.writerow([i, rng.choice(WORDS), rng.randint(1, 10**6) / 100, words(rng, 0, 6)])
         rows = [Row(int(r[0]), r[1], float(r[2]), r[3]) for r in csv.reader(io.StringIO(sink.getvalue()))]
         rows.sort(key=lambda r: (r.kind, -r.amount))
@@ -75,9 +76,9 @@ def tables(rng, n):
 def markup(rng, n):
     """XML, built, written, parsed, searched."""
     found = []
-    for i in range(int(40 * n)):
+    for i in range(int(2 * n)):
         root = tree.Element("catalog", {"n": str(i)})
-        for k in range(150):
+        for k in range(4000):
             item = tree.SubElement(root, rng.choice(WORDS), {"id": str(k), "kind": rng.choice(WORDS)})
             tree.SubElement(item, "text").text = words(rng, 1, 20)
             for _ in range(rng.randint(0, 4)):
@@ -116,7 +117,7 @@ def pages(rng, n):
     cache, length = {}, 0
     for i in range(int(30000 * n)):
         page = template.substitute(title=words(rng, 1, 4).title(), kind=rng.choice(WORDS), body=words(rng, 2, 20), n=i)
-        cache[i % 2003] = page.split("<")
+        cache[i % 20011] = page.split("<")
         length += len(page)
     return str((length, len(cache)))
 

@@ -1,8 +1,8 @@
-"""SQL of a small shop for sqlite3: statements.py SEED COUNT [SHAPE]
+"""SQL of a small shop for sqlite3: statements.py SEED COUNT [SHAPE [ROWS]]
 
 The same seed gives the same statements. SHAPE shifts the mix: orders (mostly inserts and look-ups), reports (joins,
 groups, sorts and text), ledger (updates, deletes, tables that come and go), series (windows and recursion), desk (look-ups, text
-and small changes) or mixed.
+and small changes) or mixed. ROWS orders are there before the first statement.
 """
 import random
 import sys
@@ -57,6 +57,7 @@ def statement(rng, kind, n):
 
 def main():
     seed, count = int(sys.argv[1]), int(sys.argv[2])
+    rows = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     weights = SHAPES[sys.argv[3] if len(sys.argv) > 3 else "mixed"]
     rng = random.Random(seed)
     out = sys.stdout
@@ -66,9 +67,14 @@ def main():
               "create index by_customer on orders(customer);\nbegin;\n")
     for i in range(1, 401):
         out.write(f"insert into customers values({i}, '{text(rng, 2, 3)}');\n")
+    if rows > 0:
+        out.write("with recursive r(i) as (select 1 union all select i + 1 from r where i < "
+                  f"{rows}) insert into orders(customer, item, amount, note, doc) select i * 7919 % 400 + 1, 'item' || i % 977, "
+                  f"(i * {seed * 2 + 31} % 99999) / 100.0, substr('{text(rng, 40, 40)}', i % 97, i * 31 % 150), "
+                  "json_object('a', i, 'w', 'w' || i % 24) from r;\n")
     for n in range(1, count + 1):
         kind = rng.choices(range(len(weights)), weights)[0]
-        out.write(statement(rng, kind, n) + "\n")
+        out.write(statement(rng, kind, rows + n) + "\n")
         if n % 500 == 0:
             out.write("commit; begin;\n")
     out.write("commit;\nselect count(*), round(sum(amount), 2) from orders;\n")
