@@ -4,8 +4,10 @@
 HAK_BUILD_PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev
   libunwind-dev libdw-dev libiberty-dev"
 HAK_TEST_PACKAGES="libcmocka-dev bats clang clang-format clang-tidy libclang-rt-14-dev llvm-14 valgrind git binutils file
-  bc man-db procps dpkg-dev sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack parallel zip zstd
+  bc man-db procps dpkg-dev lintian sqlite3 python3 perl jq nodejs redis-tools libsqlite3-0 heaptrack parallel zip zstd
   bzip2 xz-utils"
+# The page of hakmem-report is tried in it; any Chromium that is there already will do. Large, so nothing fails for want of it.
+HAK_BROWSER_PACKAGES="chromium-headless-shell"
 HAK_PEER_PACKAGES="libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4"
 HAK_DEMO_PACKAGES="sqlite3 python3 gzip"
 HAK_PROVE_PACKAGES="sqlite3 jq g++ z3 ghostscript perl lua5.4 python3 redis-server memcached mariadb-server-core"

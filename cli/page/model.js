@@ -25,6 +25,7 @@ function time(ns) {
 }
 function share(part, whole) {
   const p = whole === 0 ? 0 : 100 * part / whole;
+  if (p > 99.5 && p < 100) return ">99%";
   return p > 0 && p < 0.5 ? "<1%" : p.toFixed(p > 0 && p < 10 ? 1 : 0) + "%";
 }
 

@@ -47,8 +47,9 @@ function sitesPanel(model, state) {
     const frames = (outer < 0 ? s.frames : s.frames.slice(0, outer + 1)).map((f, i) => i === 0 ? place(side.frames[f]) : `<span class="path">${html(side.frames[f][0])}</span>`).join(" ← ");
     return `<tr class="row" data-function="${html(s.frames.length > 0 ? side.frames[s.frames[0]][0] : "")}">${cells}${extra}<td class="wide">${frames || "(no call context)"}</td></tr>`;
   }).join("");
+  const whole = model.range === null ? "" : '<p class="path">Of the whole trace; the selected range is in the graph.</p>';
   const more = rows.length > shown.length ? `<p class="path">${rows.length - shown.length} more; search to narrow</p>` : "";
-  return `<table id="sites"><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>${more}`;
+  return `${whole}<table id="sites"><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>${more}`;
 }
 const sortable = (v) => v < 0 ? Infinity : v;
 

@@ -3,11 +3,14 @@ bats_require_minimum_version 1.5.0
 
 load report_app
 
+browser() { # the name of a Chromium, or the test is skipped
+    command -v chromium || command -v chromium-headless-shell || command -v chromium-browser || command -v google-chrome
+}
+
 # dom FILE#VIEW: the page as it stands once shown. A view stands in the address, so one can be asked for.
 dom() {
     local chromium
-    chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome) ||
-        skip "no Chromium is installed"
+    chromium=$(browser) || skip "no Chromium is installed"
     timeout 60 "$chromium" --headless --no-sandbox --disable-gpu --user-data-dir="$BATS_TEST_TMPDIR/chromium" \
         --window-size=1200,900 --dump-dom "file://$BATS_TEST_TMPDIR/$1" 2>/dev/null > page.txt
     grep -q 'data-ready="1"' page.txt
@@ -117,10 +120,12 @@ END
     [[ "$(text panel)" == *"≤ 32 B"*"to exit"* ]]
 }
 
-@test "mouse and keys" {
+@test "mouse and keys, and windows of every width" {
     command -v node >/dev/null || skip "node is not installed"
-    node -e 'require("playwright-core")' 2>/dev/null || skip "playwright-core is not installed"
+    local chromium
+    chromium=$(browser) || skip "no Chromium is installed"
     "$report" --html=a.html "$data/app.gz"
-    run node "$BATS_TEST_DIRNAME/readers/page.js" "$BATS_TEST_TMPDIR/a.html" "$(command -v chromium)"
+    run timeout 120 node "$BATS_TEST_DIRNAME/readers/page.js" "$BATS_TEST_TMPDIR/a.html" "$chromium" "$BATS_TEST_TMPDIR"
     [ "$status" -eq 0 ]
+    [ -s sites.png ]
 }

@@ -60,4 +60,11 @@ for command in "$prefix"/bin/hakmem-*; do
   holds hakmem-tools "bin/$(basename "$command")\$"
 done
 dpkg-deb -f "$work"/packages/libhakmem_*.deb Depends | grep -q libc6 || { echo "FAILED: no dependency on libc6"; exit 1; }
+holds hakmem-tools 'man/man1/hakmem-report\.1\.gz$'
+if command -v lintian >/dev/null; then
+  findings=$(lintian --no-cfg --allow-root --fail-on none "$work"/packages/*.deb 2>&1) || true
+  [ -z "$findings" ] || { echo "FAILED: lintian says"; echo "$findings"; exit 1; }
+else
+  echo "lintian is not installed: what it would say of the packages is not known"
+fi
 echo "installed, used and packaged"
