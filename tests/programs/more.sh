@@ -115,3 +115,123 @@ case_rust() {
   printf 'use std::collections::HashMap; fn main() { let mut m: HashMap<String, Vec<u32>> = HashMap::new(); for i in 0..100000u32 { m.entry(format!("k{}", i * 7919 %% 5003)).or_default().push(i); } let t: Vec<_> = (0..4).map(|n| std::thread::spawn(move || (0..20000u32).map(|i| (i * n).to_string().len()).sum::<usize>())).collect(); println!("{} {:?}", m.len(), t.into_iter().map(|h| h.join().unwrap()).collect::<Vec<_>>()); }\n' >main.rs
   under /usr/bin/rustc -O -o main main.rs && under ./main
 }
+
+case_node_workers() {
+  cat >work.js <<'END'
+const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
+const zlib = require('zlib'), crypto = require('crypto');
+if (isMainThread) {
+  let left = 6, out = [];
+  for (let i = 0; i < 6; i++) {
+    const w = new Worker(__filename, { workerData: i });
+    w.on('message', m => out.push(m));
+    w.on('exit', () => { if (--left == 0) console.log(out.sort().join('\n')); });
+  }
+  const endless = new Worker('while (true) {}', { eval: true });
+  setTimeout(() => endless.terminate(), 200);
+} else {
+  const b = Buffer.alloc(300000);
+  for (let i = 0; i < b.length; i++) b[i] = (i * 31 + workerData * 7) % 251;
+  const whole = zlib.inflateSync(zlib.deflateSync(b)).equals(b);
+  zlib.gzip(b, () => crypto.pbkdf2('x', 'y' + workerData, 1000, 32, 'sha256',
+    (e, key) => parentPort.postMessage(workerData + key.toString('hex') + whole)));
+}
+END
+  under node work.js
+}
+
+case_go_c() {
+  cat >main.go <<'END'
+package main
+
+/*
+#include <stdlib.h>
+#include <string.h>
+static char *make(int n) { char *p = malloc(n + 1); memset(p, 'a' + n % 26, n); p[n] = 0; return p; }
+*/
+import "C"
+import ("fmt"; "sync"; "unsafe")
+
+func main() {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	total := 0
+	for g := 0; g < 16; g++ {
+		wg.Add(1)
+		go func(g int) {
+			defer wg.Done()
+			sum := 0
+			for i := 0; i < 3000; i++ { p := C.make(C.int((i * g) % 700)); sum += len(C.GoString(p)); C.free(unsafe.Pointer(p)) }
+			mu.Lock(); total += sum; mu.Unlock()
+		}(g)
+	}
+	wg.Wait()
+	fmt.Println(total)
+}
+END
+  GOCACHE=$PWD/../gocache GO111MODULE=off go build -o prog main.go && under ./prog && rm -rf "$PWD/../gocache"
+}
+
+# A master that forks workers, reads its configuration anew, and ends when the last request is served.
+case_nginx() {
+  mkdir root && seq 20000 >root/a.txt && cat >conf <<END
+worker_processes 2; daemon off; pid $PWD/pid; error_log $PWD/error.log;
+events { worker_connections 64; }
+http { access_log off; gzip on; gzip_types text/plain; client_body_temp_path $PWD/b; proxy_temp_path $PWD/p;
+  fastcgi_temp_path $PWD/f; uwsgi_temp_path $PWD/u; scgi_temp_path $PWD/s; server { listen unix:$PWD/socket; root $PWD/root; } }
+END
+  chmod 711 ..
+  under nginx -p "$PWD" -c "$PWD/conf" 2>/dev/null &
+  local server=$! i
+  for i in $(seq 100); do [ -S socket ] && break; sleep 0.1; done
+  for i in $(seq 60); do curl -s --unix-socket socket --compressed http://x/a.txt http://x/none; done | sha256sum
+  kill -HUP "$(cat pid)" && sleep 1
+  for i in $(seq 30); do curl -s --unix-socket socket --compressed http://x/a.txt; done | sha256sum
+  kill -QUIT "$(cat pid)" && wait "$server"
+}
+
+# The server's process before the login has sealed itself: a system call more, and the kernel kills it.
+case_sshd() {
+  ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f user && cp user.pub known && mkdir -p /run/sshd || return
+  printf '%s\n' "HostKey $PWD/host" "AuthorizedKeysFile $PWD/known" 'StrictModes no' 'UsePAM no' "PidFile $PWD/pid" >conf
+  local i
+  for i in 1 2 3 4 5; do
+    under ssh -F /dev/null -o ProxyCommand="/usr/sbin/sshd -i -f $PWD/conf" -o StrictHostKeyChecking=no -o LogLevel=QUIET \
+      -o UserKnownHostsFile=/dev/null -i user "$(id -un)@x" "seq $i" || return
+  done
+  rm host* user*
+}
+
+case_bwrap() { under bwrap --ro-bind / / --dev /dev --proc /proc --unshare-all sh -c 'seq 1000 | md5sum; echo /proc/[0-9]* | wc -w'; }
+case_python_pools() {
+  cat >pools.py <<'END'
+import multiprocessing
+def work(x): return sum(i * x % 97 for i in range(20000))
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(3) as pool: print(method, sum(pool.map(work, range(20))))
+END
+  PYTHONMALLOC=malloc under "$python" pools.py
+}
+case_python_signals() {
+  cat >signals.py <<'END'
+import signal, time
+seen = 0
+def handler(*_):
+    global seen
+    seen += 1
+    return [bytearray(1000) for _ in range(50)]
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, .0005, .0005)
+start, kept = time.time(), []
+while time.time() - start < 1: kept = (kept + [bytearray(len(kept) * 7 % 5000)])[-500:]
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(seen > 50, len(kept))
+END
+  PYTHONMALLOC=malloc under "$python" signals.py
+}
+case_perl_threads() { under perl -Mthreads -e 'my @t = map { my $n = $_; threads->create(sub { my %h; $h{$_ % 997} .= $_ * $n for 1 .. 20000; scalar keys %h }) } 1 .. 5; print $_->join, "\n" for @t; my $p = fork; if (!$p) { exit 3 } waitpid $p, 0; print $? >> 8, "\n"'; }
+case_openmp() {
+  printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\nint main(void) { long sum = 0;\n#pragma omp parallel for reduction(+ : sum) num_threads(8)\nfor (int i = 0; i < 100000; i++) { size_t n = i %% 3000 + 1; char *p = malloc(n); memset(p, i, n); sum += p[i %% n]; free(p); }\nprintf("%%ld\\n", sum); }\n' >a.c
+  gcc -O1 -fopenmp -fno-builtin -o a a.c && under ./a
+}
