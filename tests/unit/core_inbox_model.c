@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 2, ACTORS = 4, BLOCKS = 5, STATES_MAX = 1 << 21 };
+enum { SLOTS = 2, ACTORS = 4, BLOCKS = 5 };
 enum { FREER_0, FREER_1, OWNER, NEXT_OWNER };
 
 /* What an actor does next. Each case of step() is one access. */
@@ -220,7 +220,7 @@ static const char *step(world *w, unsigned who)
 
 /* Where a try of the lock failed, the next free, adoption or new thread sees to what is left; where none did,
  * nothing may be left to a heap without a thread. */
-static const char * final(const world *w)
+static const char * final(world *w)
 {
     ends_abandoned += w->abandoned;
     ends_taken_over += !w->abandoned;
@@ -237,88 +237,40 @@ static const char * final(const world *w)
     return NULL;
 }
 
-typedef struct table {
-    world *seen; /* open addressing */
-    uint32_t count;
-} table;
+#include "explore.h"
 
-static table found;
-
-static bool first_time(const world *w)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < sizeof *w; i++)
-        hash = (hash ^ ((const uint8_t *)w)[i]) * UINT64_C(0x100000001b3);
-    for (uint32_t index = (uint32_t)(hash >> 20);; index++) {
-        world *slot = &found.seen[index & (STATES_MAX - 1)];
-        if (slot->lock == UINT8_MAX) {
-            assert_true(++found.count < STATES_MAX / 4 * 3);
-            *slot = *w;
-            return true;
-        }
-        if (memcmp(slot, w, sizeof *w) == 0)
-            return false;
-    }
-}
-
-/* Depth first; the stack is as deep as the longest run. */
-static const char *explore(const world *w)
-{
-    bool ended = true;
-    for (unsigned who = 0; who < ACTORS; who++) {
-        if (w->actors[who].at == AT_END)
-            continue;
-        ended = false;
-        world next = *w;
-        const char *text = step(&next, who);
-        if (text == NULL && first_time(&next))
-            text = explore(&next);
-        if (text != NULL)
-            return text;
-    }
-    if (!ended)
-        return NULL;
-    return final(w);
-}
-
-static const char *explore_all(fault plant)
+static const char *explore_planted(fault plant)
 {
     planted = plant;
-    found = (table){malloc(STATES_MAX * sizeof *found.seen), 0};
-    assert_non_null(found.seen);
-    for (uint32_t i = 0; i < STATES_MAX; i++)
-        found.seen[i].lock = UINT8_MAX;
     ends_abandoned = ends_taken_over = 0;
     world w = {.lock = 0};
     for (unsigned who = 0; who < ACTORS; who++)
         next_action(&w.actors[who], who);
-    const char *text = explore(&w);
-    free(found.seen);
-    return text;
+    return explore_all(&w);
 }
 
 static void every_interleaving(void **state)
 {
     (void)state;
-    const char *text = explore_all(WHOLE);
+    const char *text = explore_planted(WHOLE);
     if (text != NULL)
         fail_msg("%s", text);
-    print_message("%u states, %u ends abandoned, %u taken over\n", found.count, ends_abandoned,
+    print_message("%u states, %u ends abandoned, %u taken over\n", explored.states, ends_abandoned,
                   ends_taken_over);
-    assert_true(found.count > 10000 && ends_abandoned > 10 && ends_taken_over > 10);
+    assert_true(explored.states > 10000 && ends_abandoned > 10 && ends_taken_over > 10);
 }
 
 /* Faults that were planted are found: else the exploration proves nothing. */
 static void slots_given_too_early(void **state)
 {
     (void)state;
-    assert_non_null(explore_all(HEAD_TOO_EARLY));
+    assert_non_null(explore_planted(HEAD_TOO_EARLY));
 }
 
 static void state_not_read(void **state)
 {
     (void)state;
-    assert_non_null(explore_all(FORGETS_TO_LOOK));
+    assert_non_null(explore_planted(FORGETS_TO_LOOK));
 }
 
 int main(void)

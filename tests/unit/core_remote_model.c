@@ -1,9 +1,9 @@
 /* core_remote_model.c: every interleaving of a small model of the remote-free protocol (heap.h): two threads
  * free blocks of two slabs while the owner refills, drains and leaves, and another thread adopts. One step is
  * one access to shared memory, in program order: what reordering could do is answered by the orderings heap.h
- * names, not here. A state that was seen is not explored again. Checked in every state: a slab is on at most
- * one pending stack or in one pair of hands; none is given back to the pool while somebody may still touch
- * it. Checked in every final state: no block is lost. */
+ * names, not here. Checked in every state: a slab is on at most one pending stack or in one pair of hands;
+ * none is given back to the pool while somebody may still touch it. Checked in every final state: no block is
+ * lost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLABS = 2, HEAPS = 2, ACTORS = 4, NONE = 7, STATES_MAX = 1 << 21 };
+enum { SLABS = 2, HEAPS = 2, ACTORS = 4, NONE = 7 };
 enum { FREER_0, FREER_1, OWNER, ADOPTER };
 
 /* What an actor does next. Each case of step() is one access. */
@@ -332,83 +332,33 @@ static const char *step(world *w, unsigned who)
     return fault;
 }
 
-static world *seen; /* open addressing */
-static uint32_t seen_count;
+#include "explore.h"
 
-static bool first_time(const world *w)
+static const char *explore_planted(bool plant)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < sizeof *w; i++)
-        hash = (hash ^ ((const uint8_t *)w)[i]) * UINT64_C(0x100000001b3);
-    for (uint32_t index = (uint32_t)(hash >> 20);; index++) {
-        world *slot = &seen[index & (STATES_MAX - 1)];
-        if (slot->lock == UINT8_MAX) {
-            assert_true(++seen_count < STATES_MAX / 4 * 3);
-            *slot = *w;
-            return true;
-        }
-        if (memcmp(slot, w, sizeof *w) == 0)
-            return false;
-    }
-}
-
-static uint32_t finals;
-
-/* Depth first; the stack is as deep as the longest run. */
-static const char *explore(const world *w)
-{
-    bool ended = true;
-    for (unsigned who = 0; who < ACTORS; who++) {
-        if (w->actors[who].at == AT_END)
-            continue;
-        ended = false;
-        world next = *w;
-        const char *fault = step(&next, who);
-        if (fault == NULL && first_time(&next))
-            fault = explore(&next);
-        if (fault != NULL)
-            return fault;
-    }
-    if (!ended)
-        return NULL;
-    finals++;
-    world last = *w;
-    return final(&last);
-}
-
-static const char *explore_all(void)
-{
-    seen = malloc(STATES_MAX * sizeof *seen);
-    assert_non_null(seen);
-    for (uint32_t i = 0; i < STATES_MAX; i++)
-        seen[i].lock = UINT8_MAX;
-    seen_count = finals = 0;
+    broken = plant;
     world w = {.pending = {NONE, NONE}};
     memcpy(w.used, used_at_start, sizeof w.used);
     for (unsigned who = 0; who < ACTORS; who++)
         next_action(&w.actors[who], who);
-    const char *fault = explore(&w);
-    free(seen);
-    return fault;
+    return explore_all(&w);
 }
 
 static void every_interleaving(void **state)
 {
     (void)state;
-    broken = false;
-    const char *fault = explore_all();
+    const char *fault = explore_planted(false);
     if (fault != NULL)
         fail_msg("%s", fault);
-    print_message("%u states, %u ends\n", seen_count, finals);
-    assert_true(seen_count > 10000 && finals > 10);
+    print_message("%u states, %u ends\n", explored.states, explored.ends);
+    assert_true(explored.states > 10000 && explored.ends > 10);
 }
 
 /* A fault that was planted is found: else the exploration proves nothing. */
 static void planted_fault(void **state)
 {
     (void)state;
-    broken = true;
-    assert_non_null(explore_all());
+    assert_non_null(explore_planted(true));
 }
 
 int main(void)
