@@ -1,6 +1,6 @@
 /* kind_calls.c: calls as they are written in C, with their result: "malloc(8) = 81d220b48<6655>", as in the
  * compact memory traces made of CHERI's and jemalloc's utrace records; and what those are made of: dtrace's
- * "call-trace	TIME	STACK	malloc	96	81d21e100" and kdump's "61039 make USER  0x800607420 =
+ * "call-trace\tTIME\tSTACK\tmalloc\t96\t81d21e100" and kdump's "61039 make USER  0x800607420 =
  * malloc(26)". hak_import_call also serves Mozilla's logalloc. */
 #include "import/kinds.h"
 
@@ -170,7 +170,7 @@ static bool detect(hak_import *im, const char *head, size_t len_bytes)
     return hak_scan_is(&line, "(") && row_of(name, len) < HAK_COUNT_OF(calls);
 }
 
-/* "TIME	STACK	malloc	96	81d21e100": arguments and result in one row. */
+/* "TIME\tSTACK\tmalloc\t96\t81d21e100": arguments and result in one row. */
 static const char *call_trace_take(hak_import *im, hak_scan *line)
 {
     static const char cut[] = "no call with its arguments and result";
@@ -237,8 +237,7 @@ static int run(hak_import *im)
 }
 
 const hak_import_kind hak_import_calls = {
-    .format = {"cheri", "call traces: malloc(8) = 0x1234, free(0x1234) …, as of CHERI's and utrace's tools; "
-                        "kdump, call-trace"},
+    .format = {"cheri", "malloc(8) = 0x1234, free(0x1234) …, of CHERI's, utrace's, kdump's call traces"},
     .limits = "threads, times, call contexts",
     .detect = detect,
     .run = run,
