@@ -3,6 +3,7 @@
  * step(world, who), one access to shared memory by one actor; final(world), where all have ended, which may
  * change its copy. Both return NULL, or what does not hold. A state that was seen is not explored again. One
  * thread. */
+#ifndef TESTS_EXPLORE_H
 #define TESTS_EXPLORE_H
 
 #define STATES_MAX (1u << 21)
