@@ -58,8 +58,8 @@ enum { HAK_MODULE_LOAD = 1, HAK_MODULE_UNLOAD = 2 };
 
 /* What the writer keeps to; a reader takes anything within the limits of trace_format.h. */
 #define HAK_MEMBER_EVENTS     131072
-#define HAK_MEMBER_RAW_TARGET (768 * HAK_KIB)
-#define HAK_MEMBER_NODES      65536
+#define HAK_MEMBER_RAW_TARGET (1536 * HAK_KIB)
+#define HAK_MEMBER_NODES      131072
 #define HAK_NAME_MAX_BYTES    255
 #define HAK_PATH_MAX_BYTES    4096
 #define HAK_COMMAND_MAX_BYTES ((size_t)128 << 10) /* longer command lines are cut */

@@ -10,8 +10,8 @@
 #define LEVEL_SHIFT            3 /* each level is eight times the one before, up to */
 #define LAST_BYTES             (16 * HAK_MIB)
 #define LEVEL_MAX              4
-#define GUESS_SHARE            64                                   /* a pair of guesses for so many bytes */
-#define INDEX_SHARE            64                                   /* a place in the index for so many */
+#define GUESS_SHARE            256                                  /* a pair of guesses for so many bytes */
+#define INDEX_SHARE            128                                  /* a place in the index for so many */
 #define LINE_WORDS             (HAK_CACHE_LINE / sizeof(uintptr_t)) /* a stack begins a line */
 #define STACK_WORDS            (offsetof(hak_seen_stack, list) / sizeof(uint64_t))
 #define INDEX_USED_MAX(places) ((places) / 2)
@@ -117,8 +117,12 @@ static bool make_room(hak_seen *seen)
     unsigned level = seen->level + 1;
     uint32_t age = seen->age;
     if (level <= LEVEL_MAX && reserve(level_bytes(level))) {
-        uintptr_t *memory = hak_os_reserve(level_bytes(level), HAK_OS_PAGE_BYTES);
+        bool large = level_bytes(level) >= HAK_HUGE_PAGE_BYTES;
+        uintptr_t *memory =
+            hak_os_reserve(level_bytes(level), large ? HAK_HUGE_PAGE_BYTES : HAK_OS_PAGE_BYTES);
         if (memory != NULL) {
+            if (large) /* looked into everywhere: what costs most is to find the page */
+                hak_os_advise_huge(memory, level_bytes(level), true);
             hak_seen_done(seen);
             lay_out(seen, memory, level);
             seen->age = age;

@@ -10,7 +10,9 @@
 #include "core/callsite/cfi.h"
 #include "trace/record_unwinder.h"
 
-#define CHECK_MEAN   4096 /* allocations between comparisons with the unwinder, on average */
+#define CHECK_MEAN   4096 /* allocations between comparisons with the unwinder, on average, at first; */
+#define CHECK_EACH   32   /* twice as many after so many comparisons, */
+#define CHECK_SHIFTS 3    /* and no more often than so */
 #define CHECK_FRAMES 64
 #define PROBE_PAGES  8 /* of a stack that is not the thread's own */
 #define CODE_PC_MAX  HAK_ADDRESS_MASK
@@ -98,7 +100,9 @@ static uint32_t next_check(hak_walk *walk)
     x ^= x >> 17;
     x ^= x << 5;
     walk->random = x;
-    return 1 + x % (2 * CHECK_MEAN);
+    unsigned shift = walk->checks / CHECK_EACH;
+    uint32_t mean = (uint32_t)CHECK_MEAN << (shift < CHECK_SHIFTS ? shift : CHECK_SHIFTS);
+    return 1 + x % (2 * mean);
 }
 
 /* First use of a row: compared with the unwinder's answer for the same frame. */
@@ -418,6 +422,7 @@ bool hak_walk_check(hak_walk *walk, hak_frame frame, const uintptr_t *pcs, unsig
 {
     uintptr_t theirs[CHECK_FRAMES];
     const context here = {.walk = walk, .stack = hak_stack_of(frame.sp), .own_stack = true};
+    walk->checks++;
     walk->until_check = next_check(walk);
     if (here.stack.high == 0 || !unwinder_fits(&here))
         return true;

@@ -65,6 +65,7 @@ typedef struct hak_walk {
     bool entry_bp;        /* …and BP does take part */
     uint32_t until_check; /* events until the next comparison with the unwinder */
     uint32_t random;
+    uint32_t checks; /* comparisons so far, of all threads that had this walk */
     hak_walk_counts counts;
     unsigned learned; /* rows evaluated since the caller set it to 0: learned_pcs */
     uintptr_t learned_pcs[64];
