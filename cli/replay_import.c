@@ -45,8 +45,8 @@ static void print_help(void)
 /* "systemui.trace.gz" for "/some/where/systemui.zip". */
 static void default_output(const char *from, char *to, size_t to_bytes)
 {
-    static const char *const endings[] = {".gz",  ".zst", ".xz",  ".zip",   ".txt",   ".rep",
-                                          ".ops", ".csv", ".log", ".trace", ".script"};
+    static const char *const endings[] = {".gz",  ".zst", ".xz",    ".zip",    ".txt", ".rep", ".ops",
+                                          ".csv", ".log", ".trace", ".script", ".bz2", ".wl"};
     const char *base = base_name(from);
     size_t len = strlen(base);
     for (bool cut = true; cut;) {

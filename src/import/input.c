@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,6 +71,44 @@ size_t hak_input_need(hak_input *in, size_t want)
     if ((size_t)(in->end - in->at) < want && !in->ended)
         refill(in);
     return (size_t)(in->end - in->at);
+}
+
+static bool write_all(int fd, const uint8_t *bytes, size_t len)
+{
+    while (len != 0) {
+        ssize_t done = write(fd, bytes, len);
+        if (done < 0 && errno != EINTR)
+            return false;
+        bytes += done > 0 ? done : 0;
+        len -= done > 0 ? (size_t)done : 0;
+    }
+    return true;
+}
+
+const uint8_t *hak_input_whole(hak_input *in, size_t *len_bytes)
+{
+    const char *folder = getenv("TMPDIR");
+    int fd = open(folder != NULL && folder[0] == '/' ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    const char *fault = fd < 0 ? "no temporary file can be made for it" : NULL;
+    const uint8_t *all = MAP_FAILED;
+    *len_bytes = 0;
+    for (size_t have; fault == NULL && (have = hak_input_need(in, HAK_INPUT_LINE_MAX_BYTES)) != 0;) {
+        if (*len_bytes + have > HAK_INPUT_WHOLE_MAX_BYTES)
+            fault = "more than 16 GiB";
+        else if (!write_all(fd, in->at, have))
+            fault = "the temporary file for it cannot be written";
+        *len_bytes += have;
+        hak_input_take(in, have);
+    }
+    if (fault == NULL && *len_bytes != 0)
+        all = mmap(NULL, *len_bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    if (all != MAP_FAILED)
+        return all;
+    if (in->fault == NULL)
+        in->fault = fault != NULL ? fault : *len_bytes == 0 ? "is empty" : "out of memory";
+    return NULL;
 }
 
 bool hak_input_line_more(hak_input *in, const char **line, size_t *len_bytes)

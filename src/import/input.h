@@ -49,6 +49,12 @@ static inline bool hak_input_line(hak_input *in, const char **line, size_t *len_
     return true;
 }
 
+#define HAK_INPUT_WHOLE_MAX_BYTES ((uint64_t)16 * HAK_GIB)
+
+/* All that is left, unpacked into an unnamed file in TMPDIR and mapped, for formats that must be read at
+ * several places at once: munmap it. NULL with in->fault set: it is empty, too much, or has no room. */
+const uint8_t *hak_input_whole(hak_input *in, size_t *len_bytes);
+
 /* Takes what hak_input_need made contiguous. */
 static inline void hak_input_take(hak_input *in, size_t len_bytes)
 {

@@ -16,6 +16,7 @@ static const hak_import_kind *const kinds[] = {
     &hak_import_heaptrack,  &hak_import_android, &hak_import_wee_alloc, &hak_import_logalloc,
     &hak_import_lttng,      &hak_import_calls,   &hak_import_rep,       &hak_import_script,
     &hak_import_fleetbench, &hak_import_mtrace,  &hak_import_protobuf,  &hak_import_webkit,
+    &hak_import_workload,
 };
 
 size_t hak_import_format_count(void)

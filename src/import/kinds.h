@@ -22,7 +22,7 @@ typedef struct hak_import_kind {
 
 extern const hak_import_kind hak_import_heaptrack, hak_import_android, hak_import_wee_alloc,
     hak_import_logalloc, hak_import_lttng, hak_import_calls, hak_import_rep, hak_import_script,
-    hak_import_fleetbench, hak_import_protobuf, hak_import_mtrace, hak_import_webkit;
+    hak_import_fleetbench, hak_import_protobuf, hak_import_mtrace, hak_import_webkit, hak_import_workload;
 
 /* What is wrong with a line, or NULL. The line is not blank. */
 typedef const char *(*hak_line_parser)(hak_import *im, hak_scan *line, void *state);

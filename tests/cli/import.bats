@@ -264,6 +264,46 @@ EOF
     json "r['cut_off'] and r['records'] == 1"
 }
 
+@test "workloads of glibc-malloc-trace-utils: threads that hand blocks over, packed or not; broken ones" {
+    python3 - << 'EOF'
+def num(n):
+    out = bytes([n & 127]); n >>= 7
+    while n: out = bytes([n & 127 | 128]) + out; n >>= 7
+    return out
+op = lambda code, *values: bytes([code]) + b''.join(num(v) for v in values)
+def wl(*streams, signals=2, pointers=9):
+    at = 2
+    while True:
+        offs, pos = [], at
+        for s in streams: offs.append(pos); pos += len(s)
+        head = op(8, pointers) + op(9, signals) + op(10, len(streams)) + b''.join(op(11, o) for o in offs) + b'\1'
+        if len(head) == at: return head + b''.join(streams)
+        at = len(head)
+# the first stream waits for the second one's block
+a = op(7, 1) + op(5, 1) + op(6, 2) + b'\1'
+b = op(2, 1, 300) + op(3, 2, 40) + op(6, 1) + op(7, 2) + op(4, 2, 2, 70000) + op(12, 1, 64, 8) + op(5, 0) + op(2, 0, 1 << 40) + op(5, 1) + b'\0\1'
+open('a.wl', 'wb').write(wl(a, b))
+open('loop.wl', 'wb').write(wl(op(7, 1) + op(6, 2) + b'\1', op(7, 2) + op(6, 1) + b'\1'))
+open('odd.wl', 'wb').write(wl(op(2, 1, 3) + b'\x33\1'))
+open('end.wl', 'wb').write(wl(op(2, 1, 3)))
+EOF
+    import a.wl
+    json "r['format'] == 'workload' and r['threads'] == 2 and r['threads_ended'] == 2 and r['orphan_frees'] == 0 and r['duplicates'] == 0"
+    json "r['live_max_bytes'] == 70008 and r['live_end_blocks'] == 1 and r['null_frees'] == 1 and r['failed'] == 1 and r['records'] == 8"
+    cp result.json plain.json
+    gzip -k a.wl && import a.wl.gz && cmp result.json plain.json
+    run "$replay" import -f -o out.gz loop.wl
+    [[ "$status" -eq 2 && "$output" == *"wait for one another"* ]]
+    run "$replay" import -f -o out.gz odd.wl
+    [[ "$status" -eq 2 && "$output" == *"byte 12: an unknown operation"* ]]
+    run "$replay" import -f -o out.gz end.wl
+    [[ "$status" -eq 2 && "$output" == *"a stream without an end"* ]]
+    import --partial odd.wl
+    json "r['cut_off'] and r['allocations'] == 1"
+    run "$replay" --rounds=1 --repeats=1 --target=glibc a.wl
+    [ "$status" -eq 0 ]
+}
+
 @test "a profile of sizes becomes the same workload each time" {
     printf '8, 10.5, 3000\n64, 1e1, 200.5\n1000,2,100\n' > p.csv
     import p.csv
