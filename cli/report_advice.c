@@ -95,7 +95,7 @@ static void caller_of(const report *r, const hak_site *site, char *out, size_t r
     if (site->frames_count < 2 || report_is_outermost(hak_places_at(r->places, frames[0])))
         return;
     const hak_place *place = hak_places_at(r->places, frames[1]);
-    if (place->function == NULL)
+    if (place->function == NULL || strcmp(place->function, "start_thread") == 0)
         return;
     format_place(name, sizeof name, place, false);
     if (place->file != NULL && place->line != 0)

@@ -32,7 +32,8 @@ static bool reserve(const hak_usage *u, const hak_usage *total, hak_advice *out)
            out->weight * 100 >= LEAST_PERCENT;
 }
 
-/* Growth has its own advice: what is left of such a container's blocks is not worth another. */
+/* Growth has its own advice: what is left of such a container's blocks is not worth another. Nor is a block
+ * that was handed to another thread: there is nothing to keep here. */
 static bool reuse(const hak_usage *u, const hak_usage *total, hak_advice *out)
 {
     out->calls = u->temporary;
@@ -42,7 +43,7 @@ static bool reuse(const hak_usage *u, const hak_usage *total, hak_advice *out)
     if (u->calls != 0 && u->bytes / u->calls >= LARGE_BYTES && large * 100 >= LARGE_PERCENT)
         out->weight += large / 2;
     return u->temporary >= LEAST_CASES && u->temporary * 2 >= u->calls && u->grown * 2 < u->calls &&
-           out->weight * 100 >= LEAST_PERCENT;
+           u->freed_remotely * 2 < u->freed && out->weight * 100 >= LEAST_PERCENT;
 }
 
 static bool pins(const hak_usage *u, uint64_t peak_bytes, hak_advice *out)

@@ -175,7 +175,7 @@ load report_app
     awk 'BEGIN { for (i = 1; i <= 1000; i++) print "malloc 1 64 0x10\nfree 1"
                  print "end 9" }' | "$HAKMEM_BIN/make_trace" reuse.gz
     run "$report" --advice reuse.gz
-    [[ "$output" == *"reuse a buffer: 100% of its blocks, 64 B at most, are freed by free() before the next allocation; saves 1.00 K allocations (100% of all)"* ]]
+    [[ "$output" == *"reuse a buffer: 100% of its blocks, 64 B at most, are freed by free() before the next allocation; saves 1.00 K allocations (100% of all), about 62.5 KiB (100%)"* ]]
     awk 'BEGIN { print "malloc 1 1000 0x20"
                  for (i = 2; i <= 200; i++) print "realloc", i - 1, i, i * 1000, "0x20"
                  print "end 9" }' | "$HAKMEM_BIN/make_trace" grow.gz
@@ -186,6 +186,17 @@ load report_app
                  print "end 9" }' | "$HAKMEM_BIN/make_trace" remote.gz
     run "$report" --advice remote.gz
     [[ "$output" == *"freed by another thread: 100% of its blocks"* ]]
+    # Each handed over before the next: temporary, and yet nothing that could be kept.
+    awk 'BEGIN { for (i = 1; i <= 1000; i++) print "thread 1 a\nmalloc 1 64 0x10\nthread 2 b\nfree 1"
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" handed.gz
+    run "$report" --advice handed.gz
+    [[ "$output" == *"temporary 100%"*"freed by another thread: 100% of its blocks"* && "$output" != *reuse* ]]
+    # Few calls that are nearly all of the bytes.
+    awk 'BEGIN { for (i = 1; i <= 40; i++) print "malloc 1 1000000 0x10\nfree 1"
+                 for (i = 2; i <= 9999; i++) print "malloc", i, "16 0x20"
+                 print "end 9" }' | "$HAKMEM_BIN/make_trace" large.gz
+    run "$report" --advice large.gz
+    [[ "$output" == *"0x10"*"saves 40 allocations (<1% of all), about 38.1 MiB (>99%)"* ]]
     printf 'malloc 1 100000000 0x30\nend 9000000000\n' | "$HAKMEM_BIN/make_trace" huge.gz
     run "$report" --advice huge.gz
     [[ "$output" == *"huge pages would serve: 95.4 MiB"*"saves about 24.4 K page faults"* ]]
