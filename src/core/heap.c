@@ -13,6 +13,7 @@
 
 #define FRESH_FIRST_COUNT 4 /* blocks the first refill from a new slab carves; then it doubles */
 #define GROWN_HEAPS       4 /* heaps whose lists may have grown to the full, or more heaps by less */
+#define COLOURS           8
 #define LIST_MIN_COUNT    2
 #define PAST_MIN_COUNT    16 /* blocks of a list that say whether they lie scattered */
 #define PAST_LIMITS       8  /* limits of a list that go home past it before it is cut again */
@@ -150,6 +151,15 @@ static void give_back(hak_heap *heap, hak_slab *slab)
     hak_pool_give(slab);
 }
 
+/* Where the first block of a class's slabs lies behind the start of their memory: processors tell loads and
+ * stores apart by the low 12 bits of their addresses at first, and caches choose their sets by them, so the
+ * first blocks of all classes are not to have the same ones. A multiple of what the class is aligned to. */
+static size_t colour_of(unsigned class_index, uint32_t block_bytes)
+{
+    size_t colour = (class_index + class_index / COLOURS) % COLOURS * HAK_CACHE_LINE;
+    return hak_align_down(colour, block_bytes & (~block_bytes + 1));
+}
+
 static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
 {
     const hak_class *entry = &hak_classes.of[class_index];
@@ -159,6 +169,7 @@ static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
     if (slab == NULL)
         return NULL;
     heap->slabs_taken[class_index] = (uint8_t)(heap->slabs_taken[class_index] + (use == HAK_RUN_SLAB));
+    slab->start += colour_of(class_index, entry->block_bytes);
     size_t head_bytes = (size_t)(slab->start - (char *)hak_superslab_of(slab)) & (HAK_UNIT_BYTES - 1);
     slab->kind = HAK_SLAB_BLOCKS;
     slab->block_bytes = entry->block_bytes;

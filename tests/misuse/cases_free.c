@@ -376,7 +376,7 @@ const misuse_case misuse_frees[] = {
     {"double_free_in_another_thread", double_free_in_another_thread, {TWICE, TWICE, TWICE, TWICE}},
     {"double_free_owner_second", double_free_owner_second, {TWICE, TWICE, TWICE, TWICE}},
     {"double_free_owner_first", double_free_owner_first, {TWICE, OPEN, TWICE, TWICE}},
-    {"double_free_after_drain", double_free_after_drain, {TWICE, TWICE, INVALID, TWICE}},
+    {"double_free_after_drain", double_free_after_drain, {TWICE, TWICE, TWICE, TWICE}},
     {"double_free_of_ended_thread", double_free_of_ended_thread, {TWICE, TWICE, TWICE, TWICE}},
     {"double_free_mid_in_another_thread",
      double_free_mid_in_another_thread,
