@@ -5,7 +5,7 @@
 #include "replay/trainer_evidence.h"
 #include "replay/trainer_parts.h"
 
-#define VALIDATE_ROUNDS     12
+#define VALIDATE_ROUNDS     24
 #define VALIDATE_MIN_ROUNDS 6 /* always made, beyond the limit if need be: fewer say nothing */
 
 static bool enough(hak_training *t, uint32_t round)
