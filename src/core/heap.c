@@ -227,10 +227,17 @@ void *hak_slab_block_of(const hak_slab *slab, const void *at)
 }
 
 /* Moves the local list out, as it is: to cut it, it would have to be walked, and a walk waits for the line of
- * one block after the other. Taken one by one, those of several classes are under way at once. */
-static hak_block *take_local(hak_slab *slab, uint32_t *count)
+ * one block after the other. Taken one by one, those of several classes are under way at once. Where there
+ * are no thread lists, one block. */
+static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
 {
     hak_block *first = slab->local;
+    if (want == 1) {
+        slab->local = hak_block_next(first);
+        hak_block_link(first, NULL);
+        slab->used += *count = 1;
+        return first;
+    }
     *count = slab->fresh - slab->used;
     slab->local = NULL;
     slab->used = slab->fresh;
@@ -273,7 +280,7 @@ static hak_block *take_from(hak_heap *heap, hak_slab *slab, uint32_t want)
     if (slab->local == NULL && hak_slab_take_remote(slab, false) != 0)
         stage = HAK_COUNT_REFILL_REMOTE;
     if (slab->local != NULL) {
-        first = take_local(slab, &count);
+        first = take_local(slab, want, &count);
     } else if (slab->fresh < slab->capacity) {
         stage = HAK_COUNT_REFILL_FRESH;
         first = take_fresh(heap, slab, want, &count);

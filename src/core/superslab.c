@@ -18,7 +18,8 @@
 #define EMPTY_SHARE 4
 #define REGRET_NS   (500 * NS_PER_MS) /* what is wanted later was rightly given back */
 #define REGRET_MOST (40 * HAK_MIB)    /* that is kept because of it, and what is kept besides, */
-#define TURNS_MOST  (128 * HAK_MIB)   /* and this, step by step, where as much as that is regretted in vain */
+#define TURNS_MOST  (128 * HAK_MIB)   /* and this, step by step, where */
+#define TURNS_PROOF 2                 /* times as much as stays already was regretted in vain */
 #define IDLE_MOST   (48 * HAK_MIB)    /* the same with a batch that waits to be given back */
 #define BATCH_SHARE 8
 
@@ -263,7 +264,7 @@ static void regret(size_t bytes)
         return;
     vain_bytes += regret_bytes - regret_most;
     regret_bytes = regret_most;
-    if (vain_bytes < regret_most)
+    if (vain_bytes < TURNS_PROOF * regret_most)
         return;
     vain_bytes = 0;
     regret_most = 2 * regret_most < TURNS_MOST ? 2 * regret_most : TURNS_MOST;
