@@ -131,7 +131,8 @@ static bool bind_calls(void *handle)
     struct link_map *map = NULL;
     if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map == NULL)
         return false;
-    bind(map, "mincore", (uintptr_t)bound_mincore); /* a build that does not import it does not call it */
+    /* A build that does not import it does not call it. */
+    (void)bind(map, "mincore", (uintptr_t)bound_mincore);
     return bind(map, "pipe2", (uintptr_t)bound_pipe2) && bind(map, "read", (uintptr_t)bound_read) &&
            bind(map, "syscall", (uintptr_t)bound_syscall);
 }
