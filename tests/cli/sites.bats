@@ -108,7 +108,7 @@ print(os.wait4(pid, 0)[2].ru_maxrss)' "$@" | tail -n 1
   pid=$!
   set +m
   for _ in $(seq 300); do
-    [ "$(grep -c '^run' cut.log 2>/dev/null)" -lt 40 ] || break
+    [ "$(grep -c "^run" cut.log 2>/dev/null || true)" = "" ] || [ "$(grep -c "^run" cut.log)" -lt 40 ] || break
     sleep 0.1
   done
   kill -INT -- -$pid
