@@ -346,9 +346,9 @@ static void put_live(const owner *who, void *at)
         empty_quarantine(false);
 }
 
-/* A block of a list that blocks go home past: what a burst of frees is made of. Each touches a line that is
- * in no cache, for which a processor waits when it is read: so it is asked for, and looked at some frees
- * later. */
+/* A block of a list that blocks go home past, and of a slab that has others out: what a burst of scattered
+ * frees is made of. Each touches a line that is in no cache, so the fewer instructions, the more of them are
+ * under way at once. */
 static bool put_past(hak_heap *heap, void *at)
 {
     uintptr_t unit = hak_window_unit(at);
@@ -356,25 +356,15 @@ static bool put_past(hak_heap *heap, void *at)
         return false;
     size_t place = ((hak_thread_heap *)heap)->place_of[unit];
     size_t index = (place * HAK_BIN_STEP - offsetof(hak_heap, bins)) / sizeof(hak_bin);
-    if (index >= HAK_CLASS_MAX || heap->more[index].past == 0 ||
-        heap->more[index].head != heap->bins[index].head)
+    if (index >= HAK_CLASS_MAX || heap->past[index].count == 0 ||
+        heap->past[index].head != heap->bins[index].head)
         return false;
-    __builtin_prefetch(at, 1);
-    hak_slab *slab = hak_slab_at(at);
-    __builtin_prefetch(slab);
-    __builtin_prefetch(&slab->local, 1);
-    heap->more[index].past--;
-    hak_block **late = &heap->late[heap->late_next++ % HAK_LATE_COUNT];
-    hak_block *block = *late;
-    *late = at;
-    unit = hak_window_unit(block);
-    if (unit >= HAK_WINDOW_UNITS || ((hak_thread_heap *)heap)->place_of[unit] == 0 ||
-        !hak_slab_begins(slab = hak_slab_of(block), block) || !slab->linked || slab->used <= 1 ||
-        block->key == hak_block_key(block, heap)) {
-        if (block != NULL)
-            hak_heap_put_late(heap, block);
-        return true;
-    }
+    hak_slab *slab = hak_slab_of(at);
+    hak_block *block = at;
+    if (!hak_slab_begins(slab, at) || !slab->linked || slab->used <= 1 ||
+        block->key == hak_block_key(block, heap))
+        return false;
+    heap->past[index].count--;
     hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
     block->key = hak_block_key(block, heap);
     hak_block_link(block, slab->local);

@@ -77,25 +77,19 @@ static void check_super(hak_superslab *super, void *context)
     }
 }
 
-static void check_bin(hak_heap *heap, const hak_bin *bin, unsigned class_index, unsigned *faults)
-{
-    list_length(bin->head, NULL, class_index, UINT32_MAX, faults);
-    list_length(hak_bin_more_of(heap, bin)->older, NULL, class_index, UINT32_MAX, faults);
-}
-
 static void check_heap(hak_heap *heap, void *context)
 {
     unsigned *faults = context;
     if (heap->state == HAK_HEAP_LOST)
         return;
     for (unsigned i = 0; i < hak_classes.count; i++) {
-        check_bin(heap, &heap->bins[i], i, faults);
+        list_length(heap->bins[i].head, NULL, i, UINT32_MAX, faults);
         expect(list_length(heap->kept[i].head, NULL, i, UINT32_MAX, faults) == heap->kept[i].count,
                "heap: blocks kept of others and their number differ", heap, faults);
         expect(heap->bins[i].head == NULL || hak_class_routes[i] == HAK_ROUTE_LIST,
                "heap: list of a class whose calls are to be seen", heap, faults);
         for (unsigned place = 0; place < HAK_PLACE_COUNT; place++) {
-            check_bin(heap, &heap->placed[place][i], i, faults);
+            list_length(heap->placed[place][i].head, NULL, i, UINT32_MAX, faults);
             for (const hak_slab *slab = heap->partial[place][i]; slab != NULL; slab = slab->next) {
                 expect(slab->owner == heap && slab->linked && slab->class_index == i &&
                            slab->lifetime == place,

@@ -14,11 +14,9 @@
 #define FRESH_FIRST_COUNT 4 /* blocks the first refill from a new slab carves; then it doubles */
 #define GROWN_HEAPS       4 /* heaps whose lists may have grown to the full, or more heaps by less */
 #define COLOURS           8
-#define RESIDENT_SLOTS    8 /* SuperSlabs of a program small enough to look at each OS page */
 #define LIST_MIN_COUNT    2
-#define PAST_LIMITS       8            /* limits of a list that go home past it before the older blocks do */
-#define CALM_MAX          4            /* a list whose blocks are wanted may outgrow its limit 2^this times */
-#define BURST_BYTES       (512u << 10) /* of one class, freed in a row */
+#define PAST_MIN_COUNT    16 /* blocks of a list that say whether they lie scattered */
+#define PAST_LIMITS       8  /* limits of a list that go home past it before it is cut again */
 #define LIST_MAX_COUNT    UINT16_MAX
 #define KEEP_COUNT        32 /* blocks of other heaps that are kept, of each class, at most */
 #define LIST_POLICY_BYTES                                                                                    \
@@ -26,6 +24,7 @@
                   */
 #define BULK_SLABS                                                                                           \
     4 /* a class that takes more will fill what it takes; what is half used is a small part then */
+#define CALM_MAX 4 /* a list may outgrow its limit up to 2^this times before the next look */
 
 alignas(HAK_OS_PAGE_BYTES) hak_thread_heap hak_no_heap;
 uintptr_t hak_window;
@@ -172,8 +171,6 @@ static hak_slab *slab_new(hak_heap *heap, hak_place place, unsigned class_index)
     heap->slabs_taken[class_index] = (uint8_t)(heap->slabs_taken[class_index] + (use == HAK_RUN_SLAB));
     slab->start += colour_of(class_index, entry->block_bytes);
     size_t head_bytes = (size_t)(slab->start - (char *)hak_superslab_of(slab)) & (HAK_UNIT_BYTES - 1);
-    const hak_superslab *super = hak_superslab_of(slab);
-    slab->resident = super->bulk || (!zeroed && super->slot >= RESIDENT_SLOTS);
     slab->kind = HAK_SLAB_BLOCKS;
     slab->block_bytes = entry->block_bytes;
     slab->reciprocal = entry->reciprocal;
@@ -226,27 +223,31 @@ void *hak_slab_block_of(const hak_slab *slab, const void *at)
                : slab->start + (size_t)number * slab->block_bytes;
 }
 
-/* Moves the local list out, as it is: to cut it, it would have to be walked, and a walk waits for the line of
- * one block after the other. Taken one by one, those of several classes are under way at once. Where there
- * are no thread lists, one block. */
+/* Moves up to `want` blocks of the local list out; they stay linked, the last one to NULL. */
 static hak_block *take_local(hak_slab *slab, uint32_t want, uint32_t *count)
 {
+    uint32_t home = slab->fresh - slab->used;
     hak_block *first = slab->local;
-    if (want == 1) {
-        slab->local = hak_block_next(first);
-        hak_block_link(first, NULL);
-        slab->used += *count = 1;
-        return first;
+    if (home <= want + want / 2) {
+        slab->local = NULL;
+        *count = home;
+    } else {
+        hak_block *last = first;
+        for (uint32_t i = 1; i < want; i++) {
+            last = hak_block_next(last);
+            if (hak_superslab_of(last) != hak_superslab_of(slab))
+                hak_heap_corrupted(slab->start);
+        }
+        slab->local = hak_block_next(last);
+        hak_block_link(last, NULL);
+        *count = want;
     }
-    *count = slab->fresh - slab->used;
-    slab->local = NULL;
-    slab->used = slab->fresh;
+    slab->used += *count;
     return first;
 }
 
 /* Links blocks that were never used. Few at first, and none behind the OS page in which the first one ends,
- * unless the policy says how many or the memory is there anyway: what the program does not use stays
- * untouched. */
+ * unless the policy says how many: what the program does not use stays untouched. */
 static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint32_t *count)
 {
     uint32_t ahead = slab->fresh > FRESH_FIRST_COUNT ? slab->fresh : FRESH_FIRST_COUNT;
@@ -256,7 +257,7 @@ static hak_block *take_fresh(hak_heap *heap, hak_slab *slab, uint32_t want, uint
     uint32_t n = (uint32_t)(slab->capacity - slab->fresh);
     n = n < want ? n : want;
     n = n < ahead ? n : ahead;
-    if (own_refills[slab->class_index] == 0 && !slab->resident)
+    if (own_refills[slab->class_index] == 0)
         n = n < in_page ? n : in_page;
     hak_block *first = (hak_block *)at;
     for (uint32_t i = 0; i < n; i++) {
@@ -348,17 +349,6 @@ static void forget_growth(hak_heap *heap)
     heap->grown_bytes = 0;
 }
 
-/* The older list becomes the bin's, which is empty. */
-static hak_block *take_older(hak_heap *heap, hak_bin *bin)
-{
-    hak_bin_more *more = hak_bin_more_of(heap, bin);
-    if (more->older != NULL) {
-        bin->head = more->older;
-        *more = (hak_bin_more){0};
-    }
-    return bin->head;
-}
-
 /* The blocks of other heaps become the list, which is empty. */
 static hak_block *take_kept(hak_heap *heap, unsigned class_index)
 {
@@ -369,25 +359,10 @@ static hak_block *take_kept(hak_heap *heap, unsigned class_index)
     return bin->head;
 }
 
-static void late_home(hak_heap *heap)
-{
-    if (heap->late_next == 0)
-        return;
-    heap->late_next = 0;
-    for (unsigned i = 0; i < HAK_LATE_COUNT; i++) {
-        hak_block *block = heap->late[i];
-        heap->late[i] = NULL;
-        if (block != NULL)
-            hak_heap_put_late(heap, block);
-    }
-}
-
 void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
 {
     hak_bin *bin = bin_of(heap, place, class_index);
     hak_block *block = bin->head;
-    if (block == NULL)
-        block = take_older(heap, bin);
     if (block == NULL && bin == &heap->bins[class_index])
         block = take_kept(heap, class_index);
     if (block == NULL && hak_inbox_filled(heap, memory_order_acquire)) {
@@ -404,7 +379,6 @@ void *hak_heap_take(hak_heap *heap, hak_place place, unsigned class_index)
             hak_heap_count(heap, HAK_COUNT_POLICY_REFILL, 1);
         }
         uint32_t most = bin->limit / 2 + 1;
-        late_home(heap);
         block = refill(heap, place, class_index, want < most ? want : most);
         if (block == NULL)
             return NULL;
@@ -453,9 +427,23 @@ static void hand_over(hak_heap *heap, hak_slab *slab, hak_block *first, uint32_t
     }
 }
 
-/* Sends a list home. Neighbours in it are often neighbours in a slab, so they go in runs. */
-static void send_home(hak_heap *heap, hak_block *rest)
+/* Sends all but the first `keep` blocks of the bin home: the first ones are those used last. Neighbours in a
+ * list are often neighbours in a slab, so they go in runs: true when most had none. */
+static bool bin_flush(hak_heap *heap, hak_bin *bin, uint32_t keep)
 {
+    hak_block *block = bin->head;
+    for (uint32_t i = 1; i < keep && block != NULL; i++)
+        block = hak_block_next(block);
+    if (block == NULL)
+        return false;
+    hak_block *rest = hak_block_next(block);
+    if (keep == 0) {
+        rest = block;
+        bin->head = NULL;
+    } else {
+        hak_block_link(block, NULL);
+    }
+    uint64_t flushed = 0, runs = 0;
     while (rest != NULL) {
         hak_slab *slab = hak_slab_of(rest);
         bool mine = atomic_load_explicit(&slab->owner, memory_order_relaxed) == heap;
@@ -473,42 +461,41 @@ static void send_home(hak_heap *heap, hak_block *rest)
         else
             hand_over(heap, slab, first, count);
         hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, mine ? count : 0);
+        flushed += count;
+        runs++;
     }
+    return flushed >= PAST_MIN_COUNT && runs > flushed / 2;
 }
 
-static void bin_flush(hak_heap *heap, hak_bin *bin)
+static hak_bin_past *past_of(hak_heap *heap, const hak_bin *bin)
 {
-    hak_bin_more *more = hak_bin_more_of(heap, bin);
-    hak_block *list = bin->head, *older = more->older;
-    bin->head = NULL;
-    if (older != NULL || more->head != NULL) /* else it may never have been touched */
-        *more = (hak_bin_more){0};
-    send_home(heap, list);
-    send_home(heap, older);
+    size_t index = (size_t)(bin - heap->bins);
+    return index < HAK_CLASS_MAX ? &heap->past[index] : &heap->placed_past[0][0] + (bin - heap->placed[0]);
 }
 
-/* The bin's list has taken as many blocks as it was to. The older ones go home: they are the ones to be used
- * last. In a long burst of frees nothing of that is in a cache any more, so blocks go home past the lists. */
-static void bin_full(hak_heap *heap, hak_bin *bin, uint32_t block_bytes)
+/* Nobody counts what malloc takes, so now and then the list is walked, which costs a cache miss a block: the
+ * more looks in a row found it short, the later the next one. */
+static void bin_look(hak_heap *heap, hak_bin *bin)
 {
-    hak_bin_more *more = hak_bin_more_of(heap, bin);
-    hak_block *list = bin->head, *older = more->older;
-    uint32_t turns = more->turns + 1;
-    bin->flushed = bin->flushed || older != NULL;
-    if ((size_t)turns * bin->limit * block_bytes > BURST_BYTES && more->head == NULL) {
-        more->head = list;
-        more->past = PAST_LIMITS * bin->limit;
-        bin->room = 0;
-        return;
+    uint32_t count = 0;
+    for (const hak_block *at = bin->head; at != NULL && count <= bin->limit; at = hak_block_next(at))
+        count++;
+    if (count > bin->limit) {
+        bool scattered = bin_flush(heap, bin, bin->limit / 2);
+        bin->flushed = 1;
+        bin->calm = 0;
+        if (scattered) {
+            *past_of(heap, bin) = (hak_bin_past){bin->head, PAST_LIMITS * bin->limit};
+            bin->room = 0;
+            return;
+        }
+        count = bin->limit / 2;
+    } else if (bin->calm < CALM_MAX) {
+        bin->calm++;
     }
-    bin->head = NULL;
-    bin->calm = older != NULL ? 0 : bin->calm < CALM_MAX ? bin->calm + 1 : CALM_MAX;
-    bin->room = bin->limit << bin->calm;
+    uint32_t least = bin->limit / 2, free = bin->limit - count;
+    bin->room = (int32_t)((free > least ? free : least) + 1) << bin->calm;
     heap->granted += (uint64_t)bin->room;
-    *more = (hak_bin_more){.turns = turns};
-    atomic_signal_fence(memory_order_seq_cst); /* a forked child must not find a list twice (heap_lost.c) */
-    more->older = list;
-    send_home(heap, older);
 }
 
 void hak_heap_put_home(hak_heap *heap, hak_slab *slab, hak_block *block)
@@ -517,21 +504,9 @@ void hak_heap_put_home(hak_heap *heap, hak_slab *slab, hak_block *block)
     put_home(heap, slab, block, block, 1);
 }
 
-void hak_heap_put_late(hak_heap *heap, hak_block *block)
-{
-    uintptr_t unit = hak_window_unit(block);
-    bool mine = unit < HAK_WINDOW_UNITS && ((hak_thread_heap *)heap)->place_of[unit] != 0;
-    hak_slab *slab = mine ? hak_slab_of(block) : NULL;
-    if (!mine || !hak_slab_begins(slab, block))
-        hak_fatal_address("free(): invalid pointer", block);
-    if (block->key == hak_block_key(block, heap))
-        hak_heap_refuse_free(slab, block);
-    hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
-    hak_heap_put_home(heap, slab, block);
-}
-
-/* As long as nothing is taken from lists that are full, blocks go home past them, while they are still in the
- * cache. */
+/* A full list sends its older half home, which costs three cache misses a block where they lie scattered.
+ * Then, as long as nothing is taken from the list, blocks go home past it, while they are still in the cache.
+ */
 void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
 {
     hak_bin *bin = bin_of(heap, (hak_place)slab->lifetime, slab->class_index);
@@ -540,23 +515,23 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block)
         hak_heap_put_home(heap, slab, block);
         return;
     }
-    hak_bin_more *more = hak_bin_more_of(heap, bin);
-    if (more->past != 0 && more->head == bin->head) {
-        more->past--;
+    hak_bin_past *past = past_of(heap, bin);
+    if (past->count != 0 && past->head == bin->head) {
+        past->count--;
         hak_heap_count(heap, HAK_COUNT_FREE_SS_LOCAL, 1);
         hak_heap_put_home(heap, slab, block);
         return;
     }
-    more->past = 0;
+    past->count = 0;
     block->key = hak_block_key(block, heap);
     hak_block_link(block, bin->head);
     bin->head = block;
-    if (bin->room > 0) { /* not the list's length led here, but realloc, or where the block lies */
+    if ((int32_t)bin->room > 0) { /* not the list's length led here, but realloc, or where the block lies */
         bin->room--;
         return;
     }
     hak_heap_count(heap, HAK_COUNT_FREE_TLS_SLL, 1);
-    bin_full(heap, bin, slab->block_bytes);
+    bin_look(heap, bin);
 }
 
 /* Empty slabs that were kept. */
@@ -578,21 +553,20 @@ static void give_reserved(hak_heap *heap, hak_slab *first)
 static void flush_class(hak_heap *heap, unsigned class_index)
 {
     bool seen = heap->places > 1u << HAK_PLACE_DEFAULT || hak_class_routes[class_index] != HAK_ROUTE_LIST;
-    bin_flush(heap, &heap->bins[class_index]);
+    bin_flush(heap, &heap->bins[class_index], 0);
     if (heap->kept[class_index].most != 0) {
         if (take_kept(heap, class_index) != NULL)
-            bin_flush(heap, &heap->bins[class_index]);
+            bin_flush(heap, &heap->bins[class_index], 0);
         heap->kept[class_index].most = 0; /* until it is known anew that such are wanted */
     }
     for (unsigned place = 0; place < HAK_PLACE_COUNT && seen; place++)
-        bin_flush(heap, &heap->placed[place][class_index]);
+        bin_flush(heap, &heap->placed[place][class_index], 0);
 }
 
 void hak_heap_flush(hak_heap *heap)
 {
     if (heap->grown_bytes != 0)
         forget_growth(heap);
-    late_home(heap);
     for (unsigned i = 0; i < hak_classes.count; i++)
         flush_class(heap, i);
     hak_heap_send_outboxes(heap);

@@ -69,10 +69,10 @@ typedef struct hak_growth {
 /* A list of free blocks of one class, last in first out. */
 typedef struct hak_bin {
     hak_block *head;
-    int32_t room;    /* frees until the list is full */
-    uint16_t limit;  /* blocks to keep, about; 0: not used yet, or no lists */
+    int32_t room;    /* frees until the slow path is to look at the list's length */
+    uint16_t limit;  /* blocks to keep, at most; 0: not used yet, or no lists */
     uint8_t flushed; /* blocks went home since the last refill */
-    uint8_t calm;    /* lists filled in a row, up to a bound, that were wanted */
+    uint8_t calm;    /* looks in a row, up to a bound, that found no more than limit */
 } hak_bin;
 
 /* Blocks of other heaps, of one class, that are kept until the list of that class is empty. */
@@ -85,18 +85,11 @@ typedef struct hak_kept {
  * them the slow way. */
 #define HAK_KEEP_ALL_BUT 8
 
-/* Beside a bin. Nobody counts what malloc takes, but a list that began empty holds no more than what was put
- * onto it since: a full list becomes the older one, and serves when the bin is empty. In a burst blocks go
- * home past both: as long as the bin begins with `head`, and `past` of them. */
-typedef struct hak_bin_more {
-    hak_block *older;
-    const hak_block *head; /* NULL: none went home past the lists since one of them was exchanged */
-    uint32_t past;
-    uint32_t turns; /* lists filled since one was wanted */
-} hak_bin_more;
-
-/* Blocks that go home past full lists do so this many frees later, when their lines have come. */
-#define HAK_LATE_COUNT 16 /* a power of two */
+/* Blocks go home past a list that is full: as long as it begins with `head`, and `count` of them. */
+typedef struct hak_bin_past {
+    const hak_block *head;
+    uint32_t count;
+} hak_bin_past;
 
 /* Blocks of another heap on their way home: so that several share the atomic operations, and nobody waits for
  * a block's cache line that the other thread has. */
@@ -149,15 +142,12 @@ typedef struct hak_heap {
     size_t mid_cache_bytes;
     hak_growth growth[HAK_GROWTH_WAYS];
     uint32_t growth_next;
-    uint32_t late_next;                                       /* of late */
-    hak_kept kept[HAK_CLASS_MAX];                             /* beside bins */
-    hak_bin_more more[HAK_CLASS_MAX];                         /* of bins */
-    hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX];        /* slabs with blocks to give */
-    hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX];           /* bins of the classes whose calls are seen */
-    hak_bin_more placed_more[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* of placed */
-    hak_block *late[HAK_LATE_COUNT];                          /* freed, but not looked at yet; NULL: none */
-    hak_recall_table recall;                                  /* calls the policy was consulted about */
-    hak_outbox outboxes[HAK_OUTBOXES];                        /* for blocks of other heaps */
+    hak_kept kept[HAK_CLASS_MAX];                      /* beside bins */
+    hak_slab *partial[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* slabs with blocks to give */
+    hak_bin placed[HAK_PLACE_COUNT][HAK_CLASS_MAX];    /* bins of the classes whose calls are seen */
+    hak_bin_past past[HAK_CLASS_MAX], placed_past[HAK_PLACE_COUNT][HAK_CLASS_MAX]; /* of bins and placed */
+    hak_recall_table recall;           /* calls the policy was consulted about */
+    hak_outbox outboxes[HAK_OUTBOXES]; /* for blocks of other heaps */
     alignas(HAK_CACHE_LINE) hak_block *_Atomic inbox[HAK_INBOX_SLOTS];
 } hak_heap;
 
@@ -229,12 +219,6 @@ HAK_INLINE hak_bin *hak_bin_at(hak_heap *heap, size_t place)
     return (hak_bin *)((char *)heap + place * HAK_BIN_STEP);
 }
 
-HAK_INLINE hak_bin_more *hak_bin_more_of(hak_heap *heap, const hak_bin *bin)
-{
-    size_t index = (size_t)(bin - heap->bins);
-    return index < HAK_CLASS_MAX ? &heap->more[index] : &heap->placed_more[0][0] + (bin - heap->placed[0]);
-}
-
 /* Other threads read the counters while their owner writes them: whole words, momentarily stale. */
 HAK_INLINE void hak_heap_count(hak_heap *heap, hak_heap_counter counter, uint64_t by)
 {
@@ -271,8 +255,7 @@ void hak_heap_put(hak_heap *heap, hak_slab *slab, hak_block *block);
 void hak_heap_put_remote(hak_heap *heap, hak_slab *slab, hak_block *block);
 
 /* True when the block carries the key of a free block and is on one of its slab's lists, or in a list or
- * outbox of the caller's heap, or on its way past the lists. Any thread; what other threads' lists say is
- * trusted only with the key. */
+ * outbox of the caller's heap. Any thread; what other threads' lists say is trusted only with the key. */
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block);
 
 /* Whether a block that was handed out once begins there; `at` lies in the slab. */
@@ -340,8 +323,6 @@ void hak_slab_link(hak_heap *heap, hak_slab *slab);    /* into its heap's partia
 void hak_slab_unlink(hak_heap *heap, hak_slab *slab);  /* and out of it */
 void hak_slab_emptied(hak_heap *heap, hak_slab *slab); /* all blocks are home: kept, or given back */
 void hak_heap_put_home(hak_heap *heap, hak_slab *slab, hak_block *block); /* past the lists */
-void hak_heap_put_late(hak_heap *heap,
-                       hak_block *block); /* the same for one of late, whatever it turns out to be */
 /* For heap_list.c: the slab becomes the heap's own, and is no longer. */
 void hak_slab_own(hak_heap *heap, hak_slab *slab);
 void hak_slab_disown(hak_heap *heap, const hak_slab *slab);

@@ -71,23 +71,16 @@ static void find_list(const hak_heap *heap, hak_block *block)
 
 static void forget_bin(hak_heap *heap, hak_bin *bin)
 {
-    hak_bin_more *more = hak_bin_more_of(heap, bin);
-    hak_block *list = bin->head, *older = more->older;
+    hak_block *list = bin->head;
     bin->head = NULL;
-    *more = (hak_bin_more){0};
     if (bin->room > 0)
         heap->granted -= (uint64_t)bin->room; /* the sum of counters stays */
     bin->room = 0;
     find_list(heap, list);
-    find_list(heap, older);
 }
 
 static void find_in_lists(hak_heap *heap)
 {
-    for (unsigned i = 0; i < HAK_LATE_COUNT; i++) {
-        find_home(heap, heap->late[i], false);
-        heap->late[i] = NULL;
-    }
     for (unsigned i = 0; i < hak_classes.count; i++) {
         forget_bin(heap, &heap->bins[i]);
         hak_block *kept = heap->kept[i].head;

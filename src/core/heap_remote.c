@@ -358,30 +358,16 @@ static bool outbox_holds(const hak_outbox *box, const hak_block *block)
     return held;
 }
 
-static bool bin_holds(hak_heap *heap, const hak_bin *bin, const hak_block *block)
-{
-    return list_holds(bin->head, block) || list_holds(hak_bin_more_of(heap, bin)->older, block);
-}
-
-/* Freed past the lists, and not looked at yet: nor does it carry a key. */
-static bool is_late(const hak_heap *heap, const hak_block *block)
-{
-    bool late = false;
-    for (uint32_t i = 0; i < HAK_LATE_COUNT && heap->late_next != 0 && !late; i++)
-        late = heap->late[i] == block;
-    return late;
-}
-
 bool hak_heap_holds(const hak_slab *slab, const hak_block *block)
 {
     hak_heap *owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
     if (!hak_block_has_key_of(block, owner, hak_tls_heap))
-        return is_late(hak_tls_heap, block);
+        return false;
     uint64_t word = atomic_load_explicit(&slab->remote, memory_order_acquire);
     return outbox_holds(outbox_of(hak_tls_heap, owner), block) || inbox_holds(owner, block) ||
            list_holds((const hak_block *)(word & REMOTE_ADDRESS), block) || list_holds(slab->local, block) ||
-           bin_holds(owner, hak_bin_at(owner, slab->bin), block) ||
-           bin_holds(hak_tls_heap, &hak_tls_heap->bins[slab->class_index], block) ||
+           list_holds(hak_bin_at(owner, slab->bin)->head, block) ||
+           list_holds(hak_tls_heap->bins[slab->class_index].head, block) ||
            list_holds(hak_tls_heap->kept[slab->class_index].head, block);
 }
 

@@ -40,8 +40,8 @@ void hak_heap_share(hak_heap *heap)
 unsigned hak_heap_class(hak_heap *heap, unsigned class_index)
 {
     unsigned leader = heap->leader[class_index];
-    if (leader == class_index || heap->more[leader].older != NULL)
-        return leader;
+    if (leader == class_index)
+        return class_index;
     size_t taken = heap->shared_bytes[class_index] + SHARED_STEP_BLOCKS * hak_classes.of[leader].block_bytes;
     if (taken > SHARED_MOST_BYTES)
         lead(heap, class_index, class_index);

@@ -17,9 +17,7 @@
 /* Empty SuperSlabs may be so many times what may stay resident: they cost addresses, hardly any memory. */
 #define EMPTY_SHARE 4
 #define REGRET_NS   (500 * NS_PER_MS) /* what is wanted later was rightly given back */
-#define REGRET_MOST (40 * HAK_MIB)    /* that is kept because of it, and what is kept besides, */
-#define TURNS_MOST  (128 * HAK_MIB)   /* and this, step by step, where */
-#define TURNS_PROOF 2                 /* times as much as stays already was regretted in vain */
+#define REGRET_MOST (40 * HAK_MIB)    /* that is kept because of it, and what is kept besides */
 #define IDLE_MOST   (48 * HAK_MIB)    /* the same with a batch that waits to be given back */
 #define BATCH_SHARE 8
 
@@ -35,9 +33,7 @@ static size_t used_bytes;
 static size_t dirty_bytes;
 static size_t bulk_dirty_bytes; /* of them in bulk SuperSlabs */
 static size_t regret_bytes;     /* kept besides: given back and soon wanted again */
-static size_t regret_most = REGRET_MOST;
-static size_t vain_bytes;   /* regretted above that */
-static size_t purged_bytes; /* given back since purged_ns less REGRET_NS, not wanted since */
+static size_t purged_bytes;     /* given back since purged_ns less REGRET_NS, not wanted since */
 static uint64_t purged_ns;
 
 static unsigned fit_of(uint32_t free_units)
@@ -239,9 +235,9 @@ static size_t keep_bytes(void)
 {
     size_t share = used_bytes / LIVE_SHARE * hak_knob_bytes(HAK_KNOB_PURGE_KEEP_PERCENT);
     size_t floor = hak_knob_bytes(HAK_KNOB_SUPERSLAB_KEEP_BYTES);
-    floor = floor < regret_most - regret_bytes ? floor + regret_bytes
-            : floor > regret_most              ? floor
-                                               : regret_most;
+    floor = floor < REGRET_MOST - regret_bytes ? floor + regret_bytes
+            : floor > REGRET_MOST              ? floor
+                                               : REGRET_MOST;
     return share > floor ? share : floor;
 }
 
@@ -252,22 +248,13 @@ static void regret(size_t bytes)
     if (purged_bytes == 0)
         return;
     if (hak_os_monotonic_ns() - purged_ns > REGRET_NS) {
-        purged_bytes = regret_bytes = vain_bytes = 0;
-        regret_most = REGRET_MOST;
+        purged_bytes = regret_bytes = 0;
         return;
     }
     size_t sorry = bytes < purged_bytes ? bytes : purged_bytes;
     purged_bytes -= sorry;
     hak_count(HAK_COUNT_PURGE_REGRET, sorry);
-    regret_bytes += sorry;
-    if (regret_bytes <= regret_most)
-        return;
-    vain_bytes += regret_bytes - regret_most;
-    regret_bytes = regret_most;
-    if (vain_bytes < TURNS_PROOF * regret_most)
-        return;
-    vain_bytes = 0;
-    regret_most = 2 * regret_most < TURNS_MOST ? 2 * regret_most : TURNS_MOST;
+    regret_bytes = regret_bytes + sorry < REGRET_MOST ? regret_bytes + sorry : REGRET_MOST;
 }
 
 /* Whether so much is idle that some is to be given back. Without the feature nothing waits. */

@@ -67,7 +67,7 @@ typedef struct hak_slab {
     uint8_t reserved;
     struct hak_slab *prev; /* partial list; mid cache */
     struct hak_slab *next;
-    bool resident; /* much of it, or its first touch makes a huge page: no use in sparing OS pages */
+    uint64_t reserved2[3];
 } hak_slab;
 
 _Static_assert(sizeof(hak_slab) == 128, "two cache lines");
