@@ -303,14 +303,16 @@ static unsigned find_run(uint32_t free_units, unsigned units)
 }
 
 /* Bulk fills the SuperSlabs that are for it, and when no more of them are wanted, goes where all else goes.
- * All else takes from those, too, once enough of them was used and is free. */
+ * Either takes from the other's, too, once enough of them was used and is free: what is kept of one size
+ * must not stand in another's way. */
 static hak_superslab *find_super(unsigned units, hak_run_use use)
 {
     unsigned fit = use != HAK_RUN_MID && units == 1 ? HAK_FIT_UNIT_0 : HAK_FIT_RUN(units);
     hak_superslab *super = NULL;
     if (use == HAK_RUN_BULK || bulk_dirty_bytes >= HAK_SUPERSLAB_BYTES)
         super = hak_first_fit_find(fit, true);
-    if (super == NULL && use == HAK_RUN_BULK && bulk_wanted())
+    if (super == NULL && use == HAK_RUN_BULK && dirty_bytes - bulk_dirty_bytes < HAK_SUPERSLAB_BYTES &&
+        bulk_wanted())
         super = super_new(true);
     if (super == NULL)
         super = hak_first_fit_find(fit, false);
